@@ -1,1 +1,4 @@
+"""Hooks and optimisers."""
+import mmpretrain.engine  # noqa: F401  (fills the parent registry)
 
+from .hooks import *  # noqa: F401,F403

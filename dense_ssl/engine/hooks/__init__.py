@@ -1,0 +1,10 @@
+"""Hooks of pre-training."""
+from .batch_norm_check_hook import BatchNormCheckHook
+from .epoch_seed_hook import EpochSeedHook
+from .momentum_schedule_hook import MomentumScheduleHook
+from .queue_length_hook import QueueLengthHook
+
+__all__ = [
+    'BatchNormCheckHook', 'EpochSeedHook', 'MomentumScheduleHook',
+    'QueueLengthHook'
+]

@@ -1,0 +1,104 @@
+"""What every algorithm here has: online networks and their momentum copy."""
+from typing import List, Optional, Sequence, Union
+
+import torch
+from mmpretrain.models.selfsup import BaseSelfSupervisor
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
+
+from dense_ssl.registry import MODELS
+from ..momentum_encoder import MomentumEncoder
+
+
+def build_part(cfg: Union[dict, nn.Module, None]) -> Optional[nn.Module]:
+    """Build ``cfg`` in scope ``dense_ssl``, whatever scope is the default."""
+    if cfg is None or isinstance(cfg, nn.Module):
+        return cfg
+    return MODELS.build({'_scope_': 'dense_ssl', **cfg})
+
+
+class MomentumSelfSupervisor(BaseSelfSupervisor):
+    """Online backbone, neck and projector with a momentum copy.
+
+    Names in the checkpoint: ``backbone.``, ``neck.`` (a feature neck such as
+    an FPN, if there is one) and ``projector.`` are online, the copies lie
+    under ``momentum_encoder.``.
+
+    Args:
+        backbone, projector, head (dict): Parts to build.
+        neck (dict, optional): Feature neck between backbone and projector.
+        momentum (float): Weight of the old value in the momentum update.
+        end_momentum (float, optional): Its value at the end of training
+            (cosine). None keeps it constant.
+        first_step (int): See :class:`MomentumEncoder`.
+        data_preprocessor (dict, optional): Defaults to
+            ``DenseDataPreprocessor`` without normalisation.
+    """
+
+    def __init__(self,
+                 backbone: dict,
+                 projector: dict,
+                 head: Optional[dict] = None,
+                 neck: Optional[dict] = None,
+                 momentum: float = 0.999,
+                 end_momentum: Optional[float] = None,
+                 first_step: int = 1,
+                 data_preprocessor: Optional[dict] = None,
+                 init_cfg: Union[dict, List[dict], None] = None) -> None:
+        if not isinstance(data_preprocessor, nn.Module):
+            data_preprocessor = build_part({
+                'type': 'DenseDataPreprocessor',
+                **(data_preprocessor or {})
+            })
+        super().__init__(
+            backbone=build_part(backbone),
+            neck=build_part(neck),
+            head=build_part(head),
+            data_preprocessor=data_preprocessor,
+            init_cfg=init_cfg)
+        self.projector = build_part(projector)
+        self.momentum_encoder = MomentumEncoder(
+            self.online_networks(),
+            momentum=momentum,
+            end_momentum=end_momentum,
+            first_step=first_step)
+
+    def online_networks(self) -> dict:
+        """The networks that have a momentum copy, by name."""
+        return dict(
+            backbone=self.backbone, neck=self.neck, projector=self.projector)
+
+    def init_weights(self) -> None:
+        """Initialise the online networks and start the copy from them."""
+        super().init_weights()
+        self.momentum_encoder.copy_online()
+
+    @staticmethod
+    def check_views(inputs: Sequence[Tensor], views: int) -> None:
+        """Raise ValueError unless there are ``views`` views (N, 3, H, W)."""
+        if isinstance(inputs, Tensor) or len(inputs) != views:
+            got = (
+                f'one tensor {tuple(inputs.shape)}'
+                if isinstance(inputs, Tensor) else f'{len(inputs)}')
+            raise ValueError(
+                f'{views} views per image wanted, got {got}: set num_views '
+                'of GeometricMultiView in the pipeline, and '
+                "collate_fn=dict(type='default_collate')")
+
+    @staticmethod
+    def view_boxes(data_samples: Sequence[DataSample],
+                   device: torch.device) -> List[Tensor]:
+        """View boxes of each view, V tensors (N, 4) on ``device``.
+
+        Raises:
+            ValueError: If the samples carry none.
+        """
+        try:
+            boxes = torch.stack([s.view_boxes for s in data_samples])
+        except (AttributeError, TypeError) as error:
+            raise ValueError(
+                'the samples carry no view boxes: use '
+                'RandomResizedCropWithBox and RandomFlipWithBox inside '
+                'GeometricMultiView, and pack with algorithm_keys='
+                "('view_boxes', )") from error
+        return list(boxes.to(device, non_blocking=True).unbind(1))

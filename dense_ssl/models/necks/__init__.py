@@ -1,0 +1,4 @@
+"""Projectors."""
+from .dense_projector import DenseProjector
+
+__all__ = ['DenseProjector']
