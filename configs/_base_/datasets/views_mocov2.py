@@ -1,0 +1,34 @@
+# Two views as MoCo v2 and DenseCL make them: both alike, flip last.
+_base_ = './unlabelled.py'
+
+# Other sizes: --cfg-options train_dataloader.dataset.pipeline.1.view_size=96
+view_size = 224
+
+view_pipeline = [
+    dict(type='RandomResizedCropWithBox', crop_ratio_range=(0.2, 1.)),
+    dict(
+        type='RandomColour',
+        brightness=0.4,
+        contrast=0.4,
+        saturation=0.4,
+        hue=0.1,
+        jitter_prob=0.8,
+        grey_prob=0.2,
+        blur_prob=0.5,
+        blur_sigma=(0.1, 2.)),
+    dict(type='RandomFlipWithBox', prob=0.5),
+]
+
+train_dataloader = dict(
+    dataset=dict(pipeline=[
+        dict(type='LoadRGBImage'),
+        dict(
+            type='GeometricMultiView',
+            view_size=view_size,
+            num_views=[2],
+            transforms=[view_pipeline]),
+        dict(
+            type='PackInputs',
+            algorithm_keys=('view_boxes', ),
+            meta_keys=('sample_idx', 'img_path', 'ori_shape')),
+    ]))

@@ -1,0 +1,95 @@
+"""Which images a folder or a list file holds."""
+import os
+import os.path as osp
+from collections import Counter
+from typing import List, Sequence
+
+__all__ = ['EXTENSIONS', 'find_images', 'read_list']
+
+EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.pgm', '.tif', '.tiff',
+              '.webp', '.gif')
+
+
+def find_images(root: str,
+                extensions: Sequence[str] = EXTENSIONS) -> List[str]:
+    """Paths of all images under a folder, however deep, in sorted order.
+
+    Hidden files and folders (names with a leading dot, macOS' ``._*`` among
+    them) are passed over; links to folders are followed, each folder once.
+
+    Args:
+        root (str): The folder.
+        extensions (Sequence[str]): Wanted ends of names, in any case.
+
+    Raises:
+        FileNotFoundError: The folder does not exist, or holds no image.
+        NotADirectoryError: It is a file.
+    """
+    remedy = ('set data_root to the folder of your images '
+              '(--cfg-options data_root=DIR)')
+    if not osp.exists(root):
+        raise FileNotFoundError(
+            f'the image folder {root!r} does not exist '
+            f'(looked in {osp.abspath(root)!r}): {remedy}')
+    if not osp.isdir(root):
+        raise NotADirectoryError(
+            f'{root!r} is a file, not a folder of images: {remedy}, or, if it '
+            'lists images, set ann_file to it and data_root to their folder')
+
+    wanted = tuple(extension.lower() for extension in extensions)
+    images, others, seen = [], Counter(), set()
+
+    def unlistable(error):
+        raise error
+
+    for folder, subfolders, files in os.walk(
+            root, followlinks=True, onerror=unlistable):
+        real = osp.realpath(folder)
+        if real in seen:  # a link that leads back
+            subfolders.clear()
+            continue
+        seen.add(real)
+        subfolders[:] = sorted(s for s in subfolders if s[0] != '.')
+        for name in files:
+            if name[0] == '.':
+                continue
+            if name.lower().endswith(wanted):
+                images.append(osp.join(folder, name))
+            else:
+                others[osp.splitext(name)[1].lower() or 'no extension'] += 1
+    if not images:
+        found = ', '.join(f'{count} x {extension}'
+                          for extension, count in others.most_common(8))
+        raise FileNotFoundError(
+            f'the folder {root!r} '
+            f'{f"holds no image, only {found}" if found else "is empty"}. '
+            f'Images are files that end in {", ".join(wanted)} (extensions): '
+            f'{remedy}')
+    return sorted(images)
+
+
+def read_list(list_file: str, root: str) -> List[str]:
+    """Paths named in a text file, in its order.
+
+    One path a line, absolute or relative to ``root``; blank lines and lines
+    that start with ``#`` are passed over.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It names nothing, or is not text.
+    """
+    if not osp.isfile(list_file):
+        raise FileNotFoundError(
+            f'the list of images {list_file!r} (ann_file) does not exist; a '
+            'relative name is looked for in data_root')
+    try:
+        with open(list_file, encoding='utf-8-sig') as file:
+            lines = [line.strip() for line in file]
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{list_file!r} (ann_file) is not a text file in '
+                         f'UTF-8: {error}') from error
+    names = [line for line in lines if line and not line.startswith('#')]
+    if not names:
+        raise ValueError(f'the list of images {list_file!r} (ann_file) names '
+                         'no file: write one path a line')
+    return [osp.join(root, name) for name in names]

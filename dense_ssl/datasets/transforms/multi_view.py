@@ -1,0 +1,81 @@
+"""Several views of one image, each with its box."""
+import copy
+from typing import List, Optional, Sequence, Union
+
+import numpy as np
+from mmpretrain.datasets import MultiView
+
+from dense_ssl.registry import TRANSFORMS
+
+__all__ = ['GeometricMultiView', 'build_transforms']
+
+
+def build_transforms(pipeline: Sequence) -> list:
+    """Build transforms by their names in dense_ssl, whatever the scope is."""
+    with TRANSFORMS.switch_scope_and_registry('dense_ssl'):
+        return [
+            TRANSFORMS.build(step) if isinstance(step, dict) else step
+            for step in pipeline
+        ]
+
+
+@TRANSFORMS.register_module()
+class GeometricMultiView(MultiView):
+    """mmpretrain's MultiView that keeps the views' boxes.
+
+    All views are made from the one decoded image, which is not copied (the
+    original copies it for every view); it is read-only meanwhile.
+
+    **Required Keys:** img (np.ndarray, (H, W, 3), uint8)
+
+    **Modified Keys:** img (a list of V arrays, views may differ in size)
+
+    **Added Keys:** view_boxes (np.ndarray, (V, 4), float32: x1, y1, x2, y2 of
+    each view; see :mod:`~dense_ssl.datasets.transforms.view_box`)
+
+    Args:
+        transforms (list[list[dict]]): One pipeline for each kind of view.
+        num_views (int | list[int]): Views of each kind.
+        view_size (int | Sequence[int], optional): Size in pixels, one number
+            or (height, width), of all crops (transforms whose type has
+            ``Crop`` in its name) that state no ``scale`` of their own.
+
+    Raises:
+        ValueError: A crop has no size at all, or a view has no box.
+    """
+
+    def __init__(self,
+                 transforms: List[list],
+                 num_views: Union[int, List[int]],
+                 view_size: Optional[Union[int, Sequence[int]]] = None):
+        self.view_size = view_size
+        pipelines = [
+            build_transforms(self._with_size(copy.deepcopy(pipeline)))
+            for pipeline in transforms
+        ]
+        super().__init__(pipelines, num_views)
+
+    def _with_size(self, pipeline: list) -> list:
+        for step in pipeline:
+            if not (isinstance(step, dict) and 'Crop' in str(step['type'])):
+                continue
+            step.setdefault('scale', self.view_size)
+            if step['scale'] is None:
+                raise ValueError(
+                    f'the size of the views is not given: set view_size of '
+                    f'{type(self).__name__}, or scale of {step["type"]}')
+        return pipeline
+
+    def transform(self, results: dict) -> dict:
+        results['img'].flags.writeable = False
+        views = [pipeline(dict(results)) for pipeline in self.transforms]
+        missing = [i for i, v in enumerate(views) if 'view_box' not in v]
+        if missing:
+            raise ValueError(
+                f'no view_box was recorded for views {missing}: use '
+                'RandomResizedCropWithBox in their pipelines')
+        results['img'] = [view['img'] for view in views]
+        results['view_boxes'] = np.stack([view['view_box'] for view in views])
+        return results
+
+

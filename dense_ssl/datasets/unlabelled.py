@@ -1,0 +1,225 @@
+"""Images without labels: a folder of any shape, or a list of files."""
+import logging
+import os.path as osp
+from concurrent.futures import ThreadPoolExecutor
+from typing import List, Optional, Sequence, Union
+
+import numpy as np
+import torch
+from mmengine.logging import print_log
+from mmpretrain.datasets import CustomDataset
+
+from dense_ssl.registry import DATASETS
+from .image_listing import EXTENSIONS, find_images, read_list
+from .image_reading import UnreadableImage, check_image
+from .transforms.multi_view import GeometricMultiView, build_transforms
+from .worker_init import process_rank
+
+__all__ = ['UnlabelledImages']
+
+VERIFY_ALL, VERIFY_SAMPLE = 20_000, 2_000  # files
+
+
+@DATASETS.register_module()
+class UnlabelledImages(CustomDataset):
+    """All images under a folder, nested or flat, without labels.
+
+    Before training starts, files are opened to find what cannot be read
+    (``verify``). What still turns up later raises an error that names the
+    file, unless a share of unreadable files is allowed: then another image,
+    drawn at random, takes its place, and the file is named once in a warning
+    and counted in :attr:`unreadable_count`.
+
+    Args:
+        data_root (str): Folder of the images, on a local path.
+        ann_file (str): Text file with one path a line, absolute or relative
+            to ``data_root`` (blank lines and ``#`` comments are passed over).
+            Its own path is relative to ``data_root`` too. Defaults to '': all
+            images of the folder, in sorted order.
+        extensions (Sequence[str]): Ends of the names of images, in any case.
+            Not applied to listed files.
+        max_unreadable_fraction (float): Share of the files that may be
+            unreadable, in [0, 1). Defaults to 0: none.
+        verify (bool | int | str): How many files to open at the start: all
+            (True), none (False), a number drawn at random, or 'auto' (all up
+            to 20 000 files or when ``min_size`` is set, else 2 000).
+            Defaults to 'auto'.
+        min_size (int): Least length in pixels of an image's shorter side;
+            smaller images are an error. Defaults to 0: any size will do (a
+            warning tells if most images are smaller than the views).
+        pipeline (Sequence): Transforms. Defaults to none.
+        **kwargs: Other arguments of :class:`mmpretrain.datasets.BaseDataset`,
+            e.g. ``indices``.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: The folder or the list does not
+            exist, or there is no image.
+        UnreadableImage: More files are unreadable than allowed.
+        ValueError: Images are smaller than ``min_size``, or an argument makes
+            no sense.
+    """
+
+    def __init__(self,
+                 data_root: str = '',
+                 ann_file: str = '',
+                 extensions: Sequence[str] = EXTENSIONS,
+                 max_unreadable_fraction: float = 0.,
+                 verify: Union[bool, int, str] = 'auto',
+                 min_size: int = 0,
+                 pipeline: Sequence = (),
+                 lazy_init: bool = False,
+                 **kwargs):
+        if not (data_root or ann_file):
+            raise ValueError('UnlabelledImages needs data_root, the folder of '
+                             'the images (--cfg-options data_root=DIR)')
+        if not 0 <= max_unreadable_fraction < 1:
+            raise ValueError('max_unreadable_fraction must lie in [0, 1), got '
+                             f'{max_unreadable_fraction}')
+        if verify != 'auto' and not isinstance(verify, (bool, int)):
+            raise ValueError("verify must be True, False, 'auto' or a number "
+                             f'of files, got {verify!r}')
+        self.max_unreadable_fraction = max_unreadable_fraction
+        self.verify = verify
+        self.min_size = min_size
+        self._unreadable: Optional[torch.Tensor] = None
+        super().__init__(
+            data_root=osp.expanduser(data_root),
+            ann_file=ann_file,
+            with_label=False,
+            extensions=extensions,
+            pipeline=build_transforms(pipeline),
+            lazy_init=lazy_init,
+            **kwargs)
+
+    def load_data_list(self) -> List[dict]:
+        if self.ann_file:
+            paths = read_list(self.ann_file, self.img_prefix)
+        else:
+            paths = find_images(self.img_prefix, self.extensions)
+        return [dict(img_path=path) for path in paths]
+
+    def full_init(self) -> None:
+        if self._fully_initialized:
+            return
+        super().full_init()
+        # One byte a file in memory that the loader's workers share.
+        self._unreadable = torch.zeros(
+            len(self), dtype=torch.uint8).share_memory_()
+        self._verify_files()
+
+    @property
+    def unreadable_count(self) -> int:
+        """Different files found unreadable so far, by all workers."""
+        return 0 if self._unreadable is None else int(self._unreadable.sum())
+
+    @property
+    def unreadable_files(self) -> List[str]:
+        """Paths of the files found unreadable so far, by all workers."""
+        if self._unreadable is None:
+            return []
+        return [
+            self.get_data_info(i)['img_path']
+            for i in self._unreadable.nonzero().flatten().tolist()
+        ]
+
+    def prepare_data(self, idx: int) -> Optional[dict]:
+        """As the base class; None (try another) for a tolerated bad file."""
+        if self._unreadable is not None and self._unreadable[idx]:
+            return None
+        try:
+            return super().prepare_data(idx)
+        except UnreadableImage as error:
+            self._tolerate(idx, error)
+            return None
+
+    def _tolerate(self, idx: int, error: UnreadableImage) -> None:
+        """Count an unreadable file, or raise if there are too many."""
+        allowed = self.max_unreadable_fraction
+        if allowed == 0:
+            raise UnreadableImage(
+                f'{error}. Repair or remove the file, or set the data set\'s '
+                'max_unreadable_fraction (e.g. 0.001) to go on without such '
+                'files') from error
+        self._unreadable[idx] = 1
+        count = self.unreadable_count
+        if count > allowed * len(self):
+            raise UnreadableImage(
+                f'{error}. That makes {count} of {len(self)} files unreadable,'
+                f' more than max_unreadable_fraction={allowed} allows'
+            ) from error
+        print_log(
+            f'{error}; another image takes its place '
+            f'({count} unreadable of {len(self)} so far)',
+            logger='current',
+            level=_loud_level())
+
+    def _verify_files(self) -> None:
+        """Open files before training does (see ``verify``)."""
+        number = len(self)
+        if self.verify == 'auto':
+            limit = number if self.min_size else (
+                number if number <= VERIFY_ALL else VERIFY_SAMPLE)
+        else:
+            limit = number if self.verify is True else int(self.verify)
+        if limit <= 0:
+            return
+        # A generator of its own: checks must not move the seeded ones.
+        indices = np.arange(number) if limit >= number else np.sort(
+            np.random.default_rng(0).choice(number, limit, replace=False))
+        paths = [self.get_data_info(i)['img_path'] for i in indices]
+        with ThreadPoolExecutor(8) as threads:
+            results = list(threads.map(_size_or_error, paths))
+        bad = [(i, r) for i, r in zip(indices, results)
+               if isinstance(r, UnreadableImage)]
+        if bad and self.max_unreadable_fraction == 0:
+            raise UnreadableImage(
+                f'{len(bad)} of {limit} image files checked cannot be used:\n'
+                + _listed([str(error) for _, error in bad]) +
+                '\nRepair or remove them, or set the data set\'s '
+                'max_unreadable_fraction (e.g. 0.001) to go on without')
+        for index, error in bad:
+            self._tolerate(int(index), error)
+        self._check_sizes([(path, r) for path, r in zip(paths, results)
+                           if not isinstance(r, UnreadableImage)])
+
+    def _check_sizes(self, sizes: list) -> None:
+        """Refuse images below ``min_size``; warn of a view size too large."""
+        small = [f'{path} ({w} x {h})' for path, (w, h) in sizes
+                 if min(w, h) < self.min_size]
+        if small:
+            raise ValueError(
+                f'{len(small)} of {len(sizes)} images have a side shorter '
+                f'than min_size={self.min_size} pixels:\n{_listed(small)}\n'
+                'Remove them or lower min_size')
+        views = [step for step in self.pipeline.transforms
+                 if isinstance(step, GeometricMultiView) and step.view_size]
+        if not (views and sizes):
+            return
+        view = int(np.max(views[0].view_size))
+        typical = int(np.median([min(size) for _, size in sizes]))
+        if typical < view:
+            print_log(
+                f'the views are {view} pixels wide, but most images of '
+                f'{self.ann_file or self.img_prefix} are smaller (median of '
+                f'the shorter side: {typical}): they get enlarged. A smaller '
+                'view_size saves time and loses nothing',
+                logger='current',
+                level=logging.WARNING)
+
+
+def _size_or_error(path: str) -> Union[tuple, UnreadableImage]:
+    try:
+        return check_image(path)
+    except UnreadableImage as error:
+        return error
+
+
+def _listed(items: List[str], most: int = 10) -> str:
+    rest = [f'  ... and {len(items) - most} more'] * (len(items) > most)
+    return '\n'.join([f'  {item}' for item in items[:most]] + rest)
+
+
+def _loud_level() -> int:
+    # mmengine drops warnings of ranks other than 0, but each rank sees its
+    # own share of the files.
+    return logging.WARNING if process_rank() == 0 else logging.ERROR

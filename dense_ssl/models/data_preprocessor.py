@@ -1,0 +1,63 @@
+"""Batches of views to the training device, normalised there."""
+import numpy as np
+import torch
+from mmpretrain.models import SelfSupDataPreprocessor
+
+from dense_ssl.registry import MODELS
+
+__all__ = ['DenseDataPreprocessor']
+
+
+@MODELS.register_module()
+class DenseDataPreprocessor(SelfSupDataPreprocessor):
+    """mmpretrain's preprocessor of multi-view batches, moving less.
+
+    The views travel as uint8 and become floating point on the device. Data
+    samples stay on the host, where the original moves every sample of the
+    batch in a copy of its own: an algorithm that needs their ``view_boxes``
+    stacks and moves all of them at once. The boxes come as arrays, because
+    a loader's worker hands over a tensor as an open file, one for every
+    sample; here they become tensors.
+
+    Args:
+        mean, std (Sequence[float]): Per channel, on the scale 0..255, in the
+            channel order of the images (RGB here). ``(x - mean) / std``.
+        non_blocking (bool): Do not wait for the copies of the views; they
+            overlap with the step when the loader pins memory. Defaults to
+            True.
+        **kwargs: As :class:`mmpretrain.models.SelfSupDataPreprocessor`.
+    """
+
+    def __init__(self, mean=None, std=None, non_blocking=True, **kwargs):
+        super().__init__(mean, std, non_blocking=non_blocking, **kwargs)
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """Move and normalise a batch of default_collate.
+
+        Args:
+            data (dict): ``inputs``, a list of V uint8 (or float) tensors
+                (N, 3, H, W), or one such tensor; ``data_samples``, a list of
+                N data samples, or None.
+            training (bool): Unused, as in the original.
+
+        Returns:
+            dict: ``inputs``, normalised float32 on the device, and
+            ``data_samples`` on the host, with ``view_boxes`` as float32
+            tensors (V, 4).
+        """
+        inputs = self.cast_data(data['inputs'])
+        single = isinstance(inputs, torch.Tensor)
+        views = [self._normalise(v) for v in ([inputs] if single else inputs)]
+        samples = data.get('data_samples')
+        for sample in samples or ():
+            if isinstance(boxes := sample.get('view_boxes'), np.ndarray):
+                sample.set_field(torch.from_numpy(boxes), 'view_boxes')
+        return dict(inputs=views[0] if single else views, data_samples=samples)
+
+    def _normalise(self, view: torch.Tensor) -> torch.Tensor:
+        if self._channel_conversion:
+            view = view[:, [2, 1, 0]]
+        if not self._enable_normalize:
+            return view.float()
+        # The subtraction also converts: one new tensor, no uint8 -> float pass
+        return torch.sub(view, self.mean).div_(self.std)
