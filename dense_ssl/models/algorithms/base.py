@@ -1,5 +1,5 @@
 """What every algorithm here has: online networks and their momentum copy."""
-from typing import List, Optional, Sequence, Union
+from typing import Dict, List, Optional, Sequence, Union
 
 import torch
 from mmpretrain.models.selfsup import BaseSelfSupervisor
@@ -27,6 +27,9 @@ class MomentumSelfSupervisor(BaseSelfSupervisor):
     Args:
         backbone, projector, head (dict): Parts to build.
         neck (dict, optional): Feature neck between backbone and projector.
+        more_networks (dict[str, dict], optional): Further online networks
+            that need a copy, by the name they get in the checkpoint (MCL's
+            ``region_head``).
         momentum (float): Weight of the old value in the momentum update.
         end_momentum (float, optional): Its value at the end of training
             (cosine). None keeps it constant.
@@ -37,9 +40,10 @@ class MomentumSelfSupervisor(BaseSelfSupervisor):
 
     def __init__(self,
                  backbone: dict,
-                 projector: dict,
+                 projector: Optional[dict] = None,
                  head: Optional[dict] = None,
                  neck: Optional[dict] = None,
+                 more_networks: Optional[Dict[str, dict]] = None,
                  momentum: float = 0.999,
                  end_momentum: Optional[float] = None,
                  first_step: int = 1,
@@ -57,6 +61,9 @@ class MomentumSelfSupervisor(BaseSelfSupervisor):
             data_preprocessor=data_preprocessor,
             init_cfg=init_cfg)
         self.projector = build_part(projector)
+        self._more_networks = tuple(more_networks or ())
+        for name, network in (more_networks or {}).items():
+            self.add_module(name, build_part(network))
         self.momentum_encoder = MomentumEncoder(
             self.online_networks(),
             momentum=momentum,
@@ -66,7 +73,11 @@ class MomentumSelfSupervisor(BaseSelfSupervisor):
     def online_networks(self) -> dict:
         """The networks that have a momentum copy, by name."""
         return dict(
-            backbone=self.backbone, neck=self.neck, projector=self.projector)
+            backbone=self.backbone,
+            neck=self.neck,
+            projector=self.projector,
+            **{name: getattr(self, name)
+               for name in self._more_networks})
 
     def init_weights(self) -> None:
         """Initialise the online networks and start the copy from them."""
