@@ -1,0 +1,185 @@
+"""Command-line options of the benchmark tools, and the config they give."""
+import argparse
+import difflib
+import os.path as osp
+import warnings
+
+import torch
+from mmengine.config import Config, DictAction
+
+from ..errors import TransferError
+from . import adjust
+from .coco_data import use_coco_data
+from .segmentation_data import parse_classes, use_segmentation_data
+
+#: Top-level keys that mmengine's Runner knows, in a config or not.
+_RUNNER_KEYS = {
+    'activation_checkpointing', 'auto_scale_lr', 'compile', 'custom_hooks',
+    'default_hooks', 'default_scope', 'efficient_conv_bn_eval', 'env_cfg',
+    'experiment_name', 'find_unused_parameters', 'load_from', 'log_level',
+    'log_processor', 'model', 'model_wrapper_cfg', 'optim_wrapper',
+    'param_scheduler', 'randomness', 'resume', 'sync_bn', 'test_cfg',
+    'test_dataloader', 'test_evaluator', 'train_cfg', 'train_dataloader',
+    'val_cfg', 'val_dataloader', 'val_evaluator', 'vis_backends', 'visualizer',
+    'work_dir'
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options that training and testing share."""
+    parser.add_argument('config', help='config file, or mmdet::..., mmseg::...')
+    parser.add_argument('--work-dir', help='folder for logs and checkpoints')
+    parser.add_argument(
+        '--coco-ann', metavar='JSON', help='own COCO instances to train on')
+    parser.add_argument(
+        '--coco-images', metavar='DIR', help='their images')
+    parser.add_argument(
+        '--coco-val-ann',
+        metavar='JSON',
+        help='the same for validation (default: every fifth image is kept)')
+    parser.add_argument('--coco-val-images', metavar='DIR')
+    parser.add_argument(
+        '--seg-data',
+        metavar='DIR',
+        help='own label maps: img_dir/ and ann_dir/, or Cityscapes layout')
+    parser.add_argument(
+        '--seg-classes',
+        metavar='N|A,B,C',
+        help='number of classes, or their names')
+    parser.add_argument(
+        '--scale',
+        type=int,
+        nargs=2,
+        metavar=('LONG', 'SHORT'),
+        help='resize images into this many pixels')
+    parser.add_argument(
+        '--crop',
+        type=int,
+        nargs=2,
+        metavar=('HEIGHT', 'WIDTH'),
+        help='segmentation: training crops; tests whole images')
+    parser.add_argument(
+        '--iters', type=int, help='shrink the whole schedule to this')
+    parser.add_argument(
+        '--batch-size', type=int, help='training images per process')
+    parser.add_argument(
+        '--workers', type=int, help='data-loading processes of each loader')
+    parser.add_argument('--seed', type=int, help='of weights, order and crops')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='further settings of the config, as key=value')
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none')
+    # torch.distributed.launch gives this; torchrun does not.
+    parser.add_argument(
+        '--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)
+
+
+def build_config(args: argparse.Namespace) -> Config:
+    """The config that the options ask for.
+
+    Raises:
+        TransferError: A file is missing, an option does not fit the config.
+    """
+    cfg = load_config(args.config)
+    cfg.launcher = args.launcher
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or osp.join(
+        'work_dirs', osp.splitext(osp.basename(args.config))[0])
+    if args.seed is not None:
+        cfg.randomness = dict(seed=args.seed)
+    if args.scale:
+        adjust.set_scale(cfg, *args.scale)
+    if args.crop:
+        adjust.set_crop(cfg, *args.crop)
+    if args.iters is not None:
+        adjust.set_iterations(cfg, args.iters)
+    if args.batch_size is not None:
+        adjust.set_batch_size(cfg, args.batch_size)
+    if args.workers is not None:
+        adjust.set_workers(cfg, args.workers)
+    _use_data(cfg, args)
+    if args.cfg_options:
+        check_option_names(cfg, args.cfg_options)
+        cfg.merge_from_dict(args.cfg_options)
+    _fit_to_device(cfg)
+    return cfg
+
+
+def load_config(path: str) -> Config:
+    """Read a config, by file or inside a package (``mmdet::...``)."""
+    if '::' in path:
+        from mmengine.hub import get_config
+        package, _, name = path.partition('::')
+        try:
+            return get_config(path)
+        except Exception as error:
+            raise TransferError(
+                f'config {name} of {package} cannot be read: '
+                f'{error}') from error
+    if not osp.isfile(path):
+        raise TransferError(f'config {path} does not exist.')
+    try:
+        return Config.fromfile(path)
+    except Exception as error:  # whatever a config, being code, raises
+        raise TransferError(
+            f'config {path} cannot be read: {type(error).__name__}: '
+            f'{error}') from error
+
+
+def check_option_names(cfg: Config, options: dict) -> None:
+    """Refuse a first name that neither the config nor the Runner has.
+
+    Further inside, an unknown name is refused by the part that gets it.
+    """
+    known = set(cfg) | _RUNNER_KEYS
+    for key in options:
+        head = key.split('.')[0]
+        if head not in known:
+            near = difflib.get_close_matches(head, known, 1)
+            raise TransferError(
+                f'--cfg-options {key}: the config has no "{head}"' +
+                (f'; did you mean "{near[0]}"?' if near else '.'))
+
+
+def _use_data(cfg: Config, args: argparse.Namespace) -> None:
+    if args.coco_ann and args.seg_data:
+        raise TransferError('give --coco-ann or --seg-data, not both.')
+    if bool(args.coco_ann) != bool(args.coco_images):
+        raise TransferError('--coco-ann and --coco-images go together.')
+    if args.coco_val_ann and not args.coco_ann:
+        raise TransferError('--coco-val-ann needs --coco-ann as well.')
+    if args.coco_ann and cfg.get('default_scope') != 'mmdet':
+        raise TransferError(
+            f'--coco-ann is for mmdet configs, {args.config} is none.')
+    if args.seg_data and cfg.get('default_scope') != 'mmseg':
+        raise TransferError(
+            f'--seg-data is for mmseg configs, {args.config} is none.')
+    if args.coco_ann:
+        use_coco_data(cfg, args.coco_ann, args.coco_images, args.coco_val_ann,
+                      args.coco_val_images)
+    if args.seg_data:
+        use_segmentation_data(cfg, args.seg_data,
+                              parse_classes(args.seg_classes))
+    elif args.seg_classes:
+        raise TransferError('--seg-classes needs --seg-data as well.')
+
+
+def _fit_to_device(cfg: Config) -> None:
+    if torch.cuda.is_available():
+        return
+    cfg.setdefault('env_cfg', {})
+    cfg.env_cfg.setdefault('dist_cfg', {})['backend'] = 'gloo'
+    if cfg.get('sync_bn') and cfg.launcher != 'none':
+        warnings.warn('No GPU: batch normalisation is not synchronised '
+                      'between processes (SyncBatchNorm needs CUDA).')
+    cfg.sync_bn = None
+    if cfg.launcher != 'none':
+        cfg.model_wrapper_cfg = dict(
+            type='MMDistributedDataParallel',
+            device_ids=None,
+            broadcast_buffers=False,
+            find_unused_parameters=cfg.get('find_unused_parameters', False))

@@ -1,0 +1,142 @@
+"""Fine-tuning and testing a downstream model with mmengine's Runner."""
+import copy
+import json
+import os
+import os.path as osp
+from typing import Dict, Optional, Sequence, Union
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.logging import print_log
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import Runner, find_latest_checkpoint
+from torch import nn
+
+from ..checkpoint import read_checkpoint
+from ..errors import TransferError
+from ..hook import HOOK_TYPE, prepare_transfer
+from ..strict_loading import Part, load_parts
+
+#: Instead of a checkpoint: nothing is loaded, weights stay as initialised.
+RANDOM = 'random'
+
+
+def build_model(cfg: Config) -> nn.Module:
+    """The model of a mmdet or mmseg config, on CPU, not initialised."""
+    scope = cfg.get('default_scope', 'mmengine')
+    if scope in ('mmdet', 'mmseg'):
+        from dense_ssl.compat import require
+        require(scope)
+    init_default_scope(scope)
+    return MODELS.build(copy.deepcopy(cfg.model))
+
+
+def fine_tune(cfg: Config,
+              checkpoint: str,
+              parts: Union[str, Sequence[str]] = 'auto',
+              network: str = 'online',
+              backbone_prefix: Optional[str] = None) -> Dict[str, float]:
+    """Train ``cfg`` from a pre-training checkpoint, and evaluate.
+
+    The checkpoint is checked against the model before a data set is opened.
+
+    Args:
+        cfg: A complete mmdet or mmseg config with ``work_dir``.
+        checkpoint: The pre-training checkpoint, or ``'random'``.
+        parts: See :func:`dense_ssl.transfer.plan_parts`; the same for the
+            rest.
+
+    Returns:
+        The last validation's figures, also written to
+        ``<work_dir>/metrics.json``; empty when none took place.
+
+    Raises:
+        TransferError: The checkpoint does not fit.
+    """
+    options = dict(
+        parts=parts, network=network, backbone_prefix=backbone_prefix)
+    if checkpoint != RANDOM:
+        if cfg.get('load_from') and not cfg.get('resume'):
+            raise TransferError(
+                f'both a pre-training checkpoint ({checkpoint}) and load_from '
+                f'({cfg.load_from}) were given: choose one.')
+        if not _resumes(cfg):
+            prepare_transfer(
+                build_model(cfg), read_checkpoint(checkpoint), **options)
+        hook = dict(
+            type=HOOK_TYPE, checkpoint=osp.abspath(checkpoint), **options)
+        cfg.custom_hooks = list(cfg.get('custom_hooks') or []) + [hook]
+    _join_process_group(cfg)
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    metrics = {
+        name[len('val/'):]: float(scalar.current())
+        for name, scalar in runner.message_hub.log_scalars.items()
+        if name.startswith('val/') and not name.endswith('time')
+    }
+    _write_metrics(cfg, metrics, checkpoint)
+    return metrics
+
+
+def test(cfg: Config, checkpoint: str) -> Dict[str, float]:
+    """Evaluate a fine-tuned model; its checkpoint must fit completely.
+
+    Raises:
+        TransferError: A key is missing, unexpected or of a wrong shape.
+    """
+    whole = Part('', '', 'model')
+    weights = read_checkpoint(checkpoint).state_dict
+    load_parts(build_model(cfg), weights, [whole])
+    cfg.load_from = None
+    _join_process_group(cfg)
+    runner = Runner.from_cfg(cfg)
+    model = runner.model
+    load_parts(getattr(model, 'module', model), weights, [whole])
+    return runner.test()
+
+
+def print_metrics(metrics: Dict[str, float], work_dir: str) -> None:
+    """The figures as aligned lines, on the main process."""
+    if not is_main_process():
+        return
+    if not metrics:
+        print(f'No validation took place; see the log in {work_dir}.')
+        return
+    width = max(map(len, metrics))
+    for name, value in metrics.items():
+        print(f'{name.ljust(width)}  {value:.4f}')
+    print(f'Logs, checkpoints and metrics.json: {work_dir}')
+
+
+def _resumes(cfg: Config) -> bool:
+    """Whether the run goes on from a checkpoint of its own."""
+    if not cfg.get('resume'):
+        return False
+    return bool(cfg.get('load_from') or (
+        osp.isdir(cfg.work_dir) and find_latest_checkpoint(cfg.work_dir)))
+
+
+def _join_process_group(cfg: Config) -> None:
+    """On CPU, before mmengine does: it wants a GPU for every process."""
+    if (cfg.launcher == 'pytorch' and not torch.cuda.is_available()
+            and not torch.distributed.is_initialized()):
+        torch.distributed.init_process_group('gloo')
+
+
+def _write_metrics(cfg: Config, metrics: Dict[str, float],
+                   checkpoint: str) -> None:
+    if not metrics or not is_main_process():
+        return
+    path = osp.join(cfg.work_dir, 'metrics.json')
+    os.makedirs(cfg.work_dir, exist_ok=True)
+    with open(path, 'w', encoding='utf-8') as file:
+        json.dump(
+            dict(
+                config=cfg.filename,
+                checkpoint=checkpoint,
+                seed=cfg.get('randomness', {}).get('seed'),
+                metrics=metrics),
+            file,
+            indent=2)
+    print_log(f'Final figures written to {path}', 'current')

@@ -1,0 +1,118 @@
+"""Reading a checkpoint file without running code from it."""
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Dict, Union
+
+import torch
+from torch import Tensor
+
+from .errors import TransferError
+from .safe_pickle import restricted_pickle_module, safe_globals
+
+#: Where the weights lie in the files of the frameworks we know.
+WEIGHT_KEYS = ('state_dict', 'model')
+
+
+@dataclass
+class Checkpoint:
+    """Weights of a file, by name, and what it says of itself.
+
+    Attributes:
+        path: The file it came from.
+        state_dict: Tensors by name, on CPU.
+        meta: The file's ``meta`` dict; empty when it has none.
+    """
+    path: str
+    state_dict: Dict[str, Tensor]
+    meta: dict = field(default_factory=dict)
+
+
+def read_checkpoint(path: Union[str, Path]) -> Checkpoint:
+    """Read the weights of a training checkpoint.
+
+    Only tensors, plain Python values and the few harmless classes an mmengine
+    training checkpoint holds are unpickled: no code of the file is run.
+
+    Args:
+        path: A file written by ``torch.save``: a dict with the weights under
+            ``state_dict`` or ``model``, or the weights themselves.
+
+    Raises:
+        TransferError: The file is missing, is no checkpoint, holds no weights,
+            or holds objects that only running its code could restore.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise TransferError(
+            f'{path} is a folder, a checkpoint file is needed: '
+            'name the .pth file in it.')
+    if not path.is_file():
+        raise TransferError(
+            f'checkpoint {path} does not exist. Pre-training writes its '
+            'checkpoints into its --work-dir, as epoch_N.pth or iter_N.pth.')
+    content = _load(path)
+    state_dict = _find_weights(path, content)
+    if state_dict and all(key.startswith('module.') for key in state_dict):
+        # Saved from inside a (Distributed)DataParallel wrapper.
+        state_dict = {
+            key[len('module.'):]: value
+            for key, value in state_dict.items()
+        }
+    meta = content.get('meta')
+    return Checkpoint(
+        str(path), state_dict, meta if isinstance(meta, dict) else {})
+
+
+def _load(path: Path):
+    try:
+        if hasattr(torch.serialization, 'safe_globals'):
+            with torch.serialization.safe_globals(safe_globals()):
+                return torch.load(path, map_location='cpu', weights_only=True)
+        # Before torch 2.5 weights_only cannot be taught more classes.
+        return torch.load(
+            path,
+            map_location='cpu',
+            weights_only=False,
+            pickle_module=restricted_pickle_module())
+    except pickle.UnpicklingError as error:
+        if 'global' not in str(error).lower():
+            raise TransferError(_no_checkpoint(path, error)) from error
+        reason = str(error).split('Unsupported', 1)[-1].split('. ')[0]
+        raise TransferError(
+            f'{path} was not loaded: it holds Python objects besides weights, '
+            f'and restoring those would run code of the file ({reason.strip()}'
+            '). Write a file with the weights alone, where you trust its '
+            "origin: torch.save({'state_dict': model.state_dict()}, FILE)."
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError,
+            AssertionError, IndexError, TypeError, OSError) as error:
+        raise TransferError(_no_checkpoint(path, error)) from error
+
+
+def _no_checkpoint(path: Path, error: Exception) -> str:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return (f'{path} ({path.stat().st_size} bytes) is no PyTorch checkpoint, '
+            f'or it is damaged: {reason[:200]}')
+
+
+def _find_weights(path: Path, content) -> Dict[str, Tensor]:
+    """The mapping from names to tensors inside ``content``."""
+    if not isinstance(content, dict):
+        raise TransferError(
+            f'{path} holds a {type(content).__name__}, not a dict of weights.')
+    for key in WEIGHT_KEYS:
+        if isinstance(content.get(key), dict):
+            content = content[key]
+            break
+    tensors = {
+        key: value
+        for key, value in content.items()
+        if isinstance(key, str) and isinstance(value, Tensor)
+    }
+    if not tensors:
+        raise TransferError(
+            f'{path} holds no weights: its top-level keys are '
+            f'{sorted(map(str, content))[:10]}, and none of '
+            f'{list(WEIGHT_KEYS)} is a dict of tensors.')
+    return tensors

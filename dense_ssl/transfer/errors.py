@@ -1,0 +1,2 @@
+class TransferError(ValueError):
+    """A checkpoint cannot be transferred as asked; nothing was written."""

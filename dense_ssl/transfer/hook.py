@@ -1,0 +1,98 @@
+"""Filling a downstream model inside a running mmengine ``Runner``."""
+from typing import Optional, Sequence, Union
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from torch import nn
+
+from dense_ssl.registry import HOOKS
+from .checkpoint import Checkpoint, read_checkpoint
+from .errors import TransferError
+from .plan import plan_parts
+from .strict_loading import Transfer, match_parts
+
+#: Resolves in every default scope (mmengine imports dotted paths).
+HOOK_TYPE = 'dense_ssl.transfer.PretrainedTransferHook'
+
+
+def prepare_transfer(model: nn.Module,
+                     checkpoint: Checkpoint,
+                     parts: Union[str, Sequence[str]] = 'auto',
+                     network: str = 'online',
+                     backbone_prefix: Optional[str] = None) -> Transfer:
+    """Plan and check a transfer into ``model``; nothing is written yet.
+
+    Raises:
+        TransferError: The checkpoint does not fit; the message has the diff.
+    """
+    plan = plan_parts(model, checkpoint.state_dict, parts, network,
+                      backbone_prefix)
+    try:
+        return match_parts(model, checkpoint.state_dict, plan)
+    except TransferError as error:
+        raise TransferError(f'{checkpoint.path} -> '
+                            f'{type(model).__name__}: {error}') from error
+
+
+@HOOKS.register_module()
+class PretrainedTransferHook(Hook):
+    """Load pre-trained weights after initialisation, before the first step.
+
+    A resumed run keeps the weights of its own checkpoint. Where the weights
+    came from is written into ``meta['transfer']`` of every checkpoint saved.
+
+    Args:
+        checkpoint: The pre-training checkpoint, as it is.
+        parts: ``'auto'`` or names, see :func:`dense_ssl.transfer.plan_parts`.
+        network: ``'online'`` or ``'momentum'``.
+        backbone_prefix: Where the backbone lies in a file that is not ours.
+
+    Raises:
+        TransferError: Before the first step, with a diff; the model is then
+            untouched.
+    """
+    priority = 'HIGH'
+
+    def __init__(self,
+                 checkpoint: str,
+                 parts: Union[str, Sequence[str]] = 'auto',
+                 network: str = 'online',
+                 backbone_prefix: Optional[str] = None) -> None:
+        self.checkpoint = checkpoint
+        self.options = dict(
+            parts=parts, network=network, backbone_prefix=backbone_prefix)
+        self.provenance: Optional[dict] = None
+        self._loaded_from_run = False
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        # mmengine calls this for `resume` as well as for `load_from`, and
+        # both come after weight initialisation and before `before_train`.
+        self._loaded_from_run = True
+        self.provenance = checkpoint.get('meta', {}).get('transfer')
+
+    def before_train(self, runner) -> None:
+        if self._loaded_from_run:
+            runner.logger.info(
+                'The run continues from its own checkpoint; pre-trained '
+                f'weights of {self.checkpoint} are not loaded again.')
+            return
+        model = runner.model
+        if is_model_wrapper(model):
+            model = model.module
+        checkpoint = read_checkpoint(self.checkpoint)
+        report = prepare_transfer(model, checkpoint, **self.options).apply()
+        runner.logger.info(
+            f'Pre-trained weights of {self.checkpoint} loaded:\n{report}')
+        self.provenance = dict(
+            checkpoint=str(self.checkpoint),
+            network=self.options['network'],
+            parts=[part.name for part in report.parts],
+            pretraining={
+                key: checkpoint.meta[key]
+                for key in ('experiment_name', 'epoch', 'iter', 'seed',
+                            'time') if key in checkpoint.meta
+            })
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        if self.provenance is not None:
+            checkpoint.setdefault('meta', {})['transfer'] = self.provenance

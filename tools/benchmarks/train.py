@@ -1,0 +1,70 @@
+"""Fine-tune a mmdet or mmseg model from a pre-training checkpoint."""
+import argparse
+import os
+import sys
+
+from dense_ssl.transfer import TransferError
+from dense_ssl.transfer.benchmarks import (add_arguments, build_config,
+                                           fine_tune)
+from dense_ssl.transfer.benchmarks.run import print_metrics
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_arguments(parser)
+    parser.add_argument(
+        '--checkpoint',
+        required=True,
+        metavar='FILE',
+        help='pre-training checkpoint as it is, or the word "random"')
+    parser.add_argument(
+        '--parts',
+        default='auto',
+        help='auto, or names with commas: backbone,neck,region_head')
+    parser.add_argument(
+        '--network', choices=['online', 'momentum'], default='online')
+    parser.add_argument(
+        '--backbone-prefix',
+        help='where the backbone lies in a file that is not ours')
+    parser.add_argument('--amp', action='store_true', help='mixed precision')
+    parser.add_argument('--auto-scale-lr', action='store_true')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        help='go on from the last checkpoint in --work-dir, or from a file')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    if args.local_rank is not None:
+        os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    cfg = build_config(args)
+    if args.amp:
+        import torch
+        if not torch.cuda.is_available():
+            raise TransferError('--amp needs a GPU, and none is visible.')
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.loss_scale = 'dynamic'
+    if args.auto_scale_lr:
+        if not cfg.get('auto_scale_lr', {}).get('base_batch_size'):
+            raise TransferError(
+                f'{args.config} has no auto_scale_lr.base_batch_size.')
+        cfg.auto_scale_lr.enable = True
+    if args.resume:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    parts = args.parts if args.parts == 'auto' else args.parts.split(',')
+    metrics = fine_tune(cfg, args.checkpoint, parts, args.network,
+                        args.backbone_prefix)
+    print_metrics(metrics, cfg.work_dir)
+
+
+if __name__ == '__main__':
+    try:
+        main()
+    except (TransferError, ImportError) as error:
+        if os.environ.get('RANK', '0') == '0':
+            print(f'error: {error}', file=sys.stderr)
+        sys.exit(1)
