@@ -1,5 +1,6 @@
 """Pre-training algorithms, one file each."""
 from .base import MomentumSelfSupervisor
 from .densecl import DenseCL
+from .mcl import MCL
 
-__all__ = ['DenseCL', 'MomentumSelfSupervisor']
+__all__ = ['DenseCL', 'MCL', 'MomentumSelfSupervisor']
