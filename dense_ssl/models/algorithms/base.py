@@ -105,7 +105,8 @@ class MomentumSelfSupervisor(BaseSelfSupervisor):
             ValueError: If the samples carry none.
         """
         try:
-            boxes = torch.stack([s.view_boxes for s in data_samples])
+            boxes = torch.stack(
+                [torch.as_tensor(s.view_boxes) for s in data_samples])
         except (AttributeError, TypeError) as error:
             raise ValueError(
                 'the samples carry no view boxes: use '
