@@ -1,0 +1,4 @@
+"""Optimisers."""
+from .lars import LARS
+
+__all__ = ['LARS']

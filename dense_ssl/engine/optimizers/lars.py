@@ -1,0 +1,176 @@
+"""Layer-wise adaptive rate scaling, as the released codes have it."""
+from collections import defaultdict
+from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import Optimizer
+
+from dense_ssl.registry import OPTIMIZERS
+
+
+class _Variant(NamedTuple):
+    """Where released implementations of LARS differ.
+
+    Attributes:
+        decay_in_norm: The trust ratio is taken of ``g + wd w`` rather than
+            with ``|g| + wd |w|`` below the line.
+        lr_in_buffer: The momentum buffer holds steps that include their
+            learning rate, so that a change of it acts late.
+        guarded: A tensor whose weight or gradient is all zero has ratio 1.
+            Otherwise all-zero weights have ratio 0 and never move.
+    """
+    decay_in_norm: bool
+    lr_in_buffer: bool
+    guarded: bool
+
+
+_VARIANTS = dict(
+    pixpro=_Variant(decay_in_norm=True, lr_in_buffer=False, guarded=True),
+    mmpretrain=_Variant(decay_in_norm=False, lr_in_buffer=True, guarded=True),
+    mcl=_Variant(decay_in_norm=False, lr_in_buffer=True, guarded=False))
+
+
+@OPTIMIZERS.register_module()
+class LARS(Optimizer):
+    r"""SGD whose step is scaled for each tensor (arXiv 1708.03888).
+
+    With gradient g, weight w, weight decay wd and momentum m:
+
+    ``variant='pixpro'`` (weight decay is folded in before the norm)
+
+    .. math:: d = g + wd\,w, \quad
+              b \leftarrow m b + \eta \frac{|w|}{|d| + \epsilon} d, \quad
+              w \leftarrow w - lr\,b
+
+    ``variant='mmpretrain'`` and ``variant='mcl'``
+
+    .. math:: b \leftarrow m b + lr\,\eta
+              \frac{|w|}{|g| + wd\,|w| + \epsilon} (g + wd\,w), \quad
+              w \leftarrow w - b
+
+    The ratio is 1 where \|w\| or the gradient's norm is zero; ``'mcl'`` has
+    no such guard and no epsilon: weights of zero never move.
+
+    Nothing waits for the device, and tensors are handled in groups (foreach)
+    even where ``paramwise_cfg`` makes a parameter group of each.
+
+    Args:
+        params (Iterable): Parameters or parameter groups. A group with
+            ``lars_exclude=True`` has ratio 1.
+        lr (float): Learning rate.
+        momentum (float): m. Defaults to 0.9.
+        weight_decay (float): wd. Defaults to 0.
+        eta (float): Trust coefficient. Defaults to 0.001.
+        eps (float): Against division by zero. Defaults to 1e-8.
+        variant (str): 'pixpro' (default), 'mmpretrain' or 'mcl'.
+        exclude_1d (bool): Biases and norms (tensors of one dimension) get
+            neither weight decay nor ratio. Defaults to True.
+
+    Raises:
+        ValueError: If a value is out of range.
+    """
+
+    def __init__(self,
+                 params: Iterable,
+                 lr: float,
+                 momentum: float = 0.9,
+                 weight_decay: float = 0.,
+                 eta: float = 0.001,
+                 eps: float = 1e-8,
+                 variant: str = 'pixpro',
+                 exclude_1d: bool = True) -> None:
+        if variant not in _VARIANTS:
+            raise ValueError(
+                f"variant='{variant}': use one of {', '.join(_VARIANTS)}")
+        for key, value in dict(
+                lr=lr,
+                momentum=momentum,
+                weight_decay=weight_decay,
+                eta=eta,
+                eps=eps).items():
+            if value < 0:
+                raise ValueError(f'{key}={value} must not be negative')
+        super().__init__(
+            params,
+            dict(
+                lr=lr,
+                momentum=momentum,
+                weight_decay=weight_decay,
+                eta=eta,
+                eps=eps,
+                lars_exclude=False))
+        self.variant = variant
+        self.exclude_1d = exclude_1d
+
+    def _alike(self) -> Dict[Tuple, List[Tensor]]:
+        """Parameters with a gradient, by what their step depends on."""
+        alike = defaultdict(list)
+        for group in self.param_groups:
+            for p in group['params']:
+                if p.grad is None:
+                    continue
+                plain = self.exclude_1d and p.dim() <= 1
+                adapted = not (plain or group['lars_exclude'])
+                decay = 0. if plain else group['weight_decay']
+                key = (group['lr'], group['momentum'], decay, group['eta'],
+                       group['eps'], adapted, p.device, p.dtype)
+                alike[key].append(p)
+        return alike
+
+    @torch.no_grad()
+    def step(self, closure: Optional[Callable] = None) -> Optional[float]:
+        """Take one step.
+
+        Args:
+            closure (callable, optional): Evaluates the model again and
+                returns the loss.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        variant = _VARIANTS[self.variant]
+        for key, params in self._alike().items():
+            lr, momentum, decay, eta, eps, adapted = key[:6]
+            grads = [p.grad for p in params]
+            steps = torch._foreach_add(grads, params, alpha=decay)
+            if adapted:
+                ratios = self._trust_ratios(
+                    params, steps if variant.decay_in_norm else grads, decay,
+                    eta, eps)
+                torch._foreach_mul_(steps, ratios)
+            if variant.lr_in_buffer:
+                torch._foreach_mul_(steps, lr)
+            if momentum:
+                steps = self._with_momentum(params, steps, momentum)
+            torch._foreach_add_(
+                params, steps, alpha=-1 if variant.lr_in_buffer else -lr)
+        return loss
+
+    def _trust_ratios(self, params: List[Tensor], grads: List[Tensor],
+                      decay: float, eta: float,
+                      eps: float) -> Tuple[Tensor, ...]:
+        """Ratio of each parameter, as tensors on the device."""
+        variant = _VARIANTS[self.variant]
+        weight = torch.stack(torch._foreach_norm(params))
+        grad = torch.stack(torch._foreach_norm(grads))
+        below = grad if variant.decay_in_norm else grad + decay * weight
+        if variant.guarded:
+            below = below + eps
+            either_zero = (weight == 0) | (grad == 0)
+            ratio = torch.where(either_zero, 1., eta * weight / below)
+        else:
+            ratio = torch.where(below == 0, 0., eta * weight / below)
+        return ratio.unbind()
+
+    def _with_momentum(self, params: List[Tensor], steps: List[Tensor],
+                       momentum: float) -> List[Tensor]:
+        """Add the steps to the momentum buffers and return these."""
+        for p in params:
+            if 'momentum_buffer' not in self.state[p]:
+                self.state[p]['momentum_buffer'] = torch.zeros_like(p)
+        buffers = [self.state[p]['momentum_buffer'] for p in params]
+        torch._foreach_mul_(buffers, momentum)
+        torch._foreach_add_(buffers, steps)
+        return buffers
