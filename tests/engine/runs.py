@@ -1,0 +1,69 @@
+"""Short real training runs on a folder of random images."""
+from pathlib import Path
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from PIL import Image
+
+from ..models import tiny  # noqa: F401  (registers TinyBackbone)
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+
+
+def image_folder(root: Path, count: int, size: int = 24) -> Path:
+    """``count`` random images."""
+    root.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        pixels = rng.integers(0, 256, (size, size + i % 5, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / f'{i:03}.png')
+    return root
+
+
+class Recorder(Hook):
+    """Keeps what each iteration logged."""
+    priority = 'LOWEST'
+
+    def __init__(self):
+        self.losses, self.momenta = [], []
+
+    def after_train_iter(self, runner, batch_idx, data_batch, outputs):
+        self.losses.append(outputs['loss'].item())
+        self.momenta += [
+            m.current_momentum() for m in runner.model.modules()
+            if hasattr(m, 'current_momentum')
+        ]
+
+
+def config(name: str, data_root, work_dir, epochs=2, **options) -> Config:
+    """Config ``name`` (under configs/) shrunk to the tiny backbone."""
+    cfg = Config.fromfile(CONFIGS / name)
+    cfg.work_dir = str(work_dir)
+    cfg.model.backbone = dict(type='TinyBackbone')
+    cfg.merge_from_dict({
+        'model.projector.in_channels': 8,
+        'model.projector.hidden_channels': 8,
+        'train_dataloader.dataset.data_root': str(data_root),
+        'train_dataloader.dataset.pipeline.1.view_size': 16,
+        'train_dataloader.num_workers': 0,
+        'train_dataloader.batch_size': 4,
+        'train_dataloader.pin_memory': False,
+        'train_cfg.max_epochs': epochs,
+        'default_hooks.checkpoint.interval': 1,
+        'randomness.seed': 0,
+        'log_level': 'WARNING',
+        **options
+    })
+    return cfg
+
+
+def train(cfg: Config) -> tuple:
+    """Run ``cfg``; returns the runner and what was recorded."""
+    cfg.experiment_name = f'run_{np.random.randint(1 << 60)}'
+    runner = Runner.from_cfg(cfg)
+    recorder = Recorder()
+    runner.register_hook(recorder)
+    runner.train()
+    return runner, recorder

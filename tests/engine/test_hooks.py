@@ -1,0 +1,122 @@
+import pytest
+import torch
+from mmengine.hooks import Hook
+
+from .runs import config, image_folder, train
+
+DENSECL = 'densecl/densecl_resnet50_8xb32-coslr-200e_folder.py'
+
+
+@pytest.fixture(scope='module')
+def images(tmp_path_factory):
+    return image_folder(tmp_path_factory.mktemp('images'), 13)
+
+
+SCHEDULED = {'model.end_momentum': 1.0, 'model.momentum': 0.9}
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_resumed_run_equals_an_uninterrupted_one(images, tmp_path, workers):
+    options = {'train_dataloader.num_workers': workers, **SCHEDULED}
+    _, straight = train(
+        config(DENSECL, images, tmp_path / 'straight', epochs=4, **options))
+    # stopped after two of the four epochs
+    cfg = config(DENSECL, images, tmp_path / 'parts', epochs=4, **options)
+    cfg.custom_hooks.append(dict(type=StopAfter, epochs=2))
+    _, first = train(cfg)
+    cfg = config(DENSECL, images, tmp_path / 'parts', epochs=4, **options)
+    cfg.resume = True
+    runner, second = train(cfg)
+    assert len(straight.losses) == 12 and len(second.losses) == 6
+    assert first.losses + second.losses == straight.losses
+    assert first.momenta + second.momenta == straight.momenta
+    assert runner.model.momentum_encoder.num_updates == 12
+
+
+class StopAfter(Hook):
+    """Ends training in the middle, after the checkpoint of an epoch."""
+    priority = 'LOWEST'
+
+    def __init__(self, epochs):
+        self.epochs = epochs
+
+    def after_train_epoch(self, runner):
+        if runner.epoch + 1 == self.epochs:
+            runner.train_loop._max_epochs = self.epochs
+
+
+def test_seeds_make_runs_repeat_and_epochs_differ(images, tmp_path):
+    runs = [
+        train(config(DENSECL, images, tmp_path / str(i)))[1].losses
+        for i in range(2)
+    ]
+    assert runs[0] == runs[1]
+    other = config(DENSECL, images, tmp_path / 'other')
+    other.merge_from_dict({'randomness.seed': 1})
+    assert train(other)[1].losses != runs[0]
+
+
+def test_persistent_workers_are_refused(images, tmp_path):
+    cfg = config(
+        DENSECL, images, tmp_path, **{
+            'train_dataloader.num_workers': 1,
+            'train_dataloader.persistent_workers': True
+        })
+    with pytest.raises(ValueError, match='persistent_workers'):
+        train(cfg)
+
+
+def test_momentum_schedule_knows_accumulation_and_extension(images, tmp_path):
+    cfg = config(
+        DENSECL, images, tmp_path, **SCHEDULED,
+        **{'optim_wrapper.accumulative_counts': 2})
+    runner, _ = train(cfg)  # 2 epochs of 3 iterations, a step every second
+    encoder = runner.model.momentum_encoder
+    assert encoder.total_steps == 3 and encoder.num_updates == 3
+    longer = config(
+        DENSECL,
+        images,
+        tmp_path,
+        epochs=4,
+        **SCHEDULED,
+        **{'optim_wrapper.accumulative_counts': 2})
+    longer.resume = True
+    runner, _ = train(longer)
+    encoder = runner.model.momentum_encoder
+    assert encoder.total_steps == 6 and encoder.num_updates == 6
+
+
+def test_queue_fits_the_folder(images, tmp_path):
+    runner, _ = train(config(DENSECL, images, tmp_path, epochs=1))
+    assert len(runner.model.queue) == len(runner.model.dense_queue) == 8
+
+
+def test_queue_longer_than_the_data_set_is_refused(images, tmp_path):
+    cfg = config(DENSECL, images, tmp_path, **{'custom_hooks.2.if_longer': 'error'})
+    with pytest.raises(ValueError, match='65536 .*13 images.*queue_len=8'):
+        train(cfg)
+
+
+def test_batch_of_one_is_refused(images, tmp_path):
+    cfg = config(DENSECL, images, tmp_path, **{'train_dataloader.batch_size': 1})
+    with pytest.raises(ValueError, match='batch_size=1.*backbone.norm'):
+        train(cfg)
+
+
+def test_lambda_warms_up_with_mmpretrains_hook(images, tmp_path):
+    cfg = config(DENSECL, images, tmp_path, epochs=1)
+    cfg.custom_hooks.append(dict(type='DenseCLHook', start_iters=2))
+    runner, _ = train(cfg)
+    assert runner.model.loss_lambda == 0.5  # back after two iterations
+    scalars = runner.message_hub.get_scalar('train/loss_dense').data[0]
+    assert scalars[0] == scalars[1] == 0 and scalars[2] > 0
+
+
+def test_training_checkpoint_names_the_online_backbone(images, tmp_path):
+    train(config(DENSECL, images, tmp_path, epochs=1))
+    state = torch.load(
+        tmp_path / 'epoch_1.pth', weights_only=False)['state_dict']
+    prefixes = {k.split('.')[0] for k in state}
+    assert prefixes == {
+        'backbone', 'projector', 'momentum_encoder', 'queue', 'dense_queue'
+    }
