@@ -65,7 +65,7 @@ class Correspondence(nn.Module):
 
 @MODELS.register_module()
 class SimilarityCorrespondence(Correspondence):
-    """The most similar backbone feature (DenseCL, eq. 2 and 3).
+    """The most similar backbone feature (DenseCL, eq. 4).
 
     ``c(s) = argmax_t cos(f_a[s], f_b[t])``; every cell has a partner.
     """

@@ -16,7 +16,7 @@ from .base import MomentumSelfSupervisor, build_part
 
 @MODELS.register_module()
 class DenseCL(MomentumSelfSupervisor):
-    r"""Dense contrastive learning (arXiv 2011.09157).
+    r"""Dense contrastive learning (arXiv 2011.09157, eq. 3).
 
     .. math:: L = (1 - \lambda) L_{global} + \lambda L_{dense}
 
@@ -146,7 +146,7 @@ class DenseCL(MomentumSelfSupervisor):
 
     def dense_loss(self, dense_q: Tensor, dense_k: Tensor,
                    match: Match) -> Tensor:
-        """Mean InfoNCE over cells with a partner (DenseCL, eq. 1).
+        """Mean InfoNCE over cells with a partner (DenseCL, eq. 2).
 
         Args:
             dense_q, dense_k (Tensor): Embeddings (N, D, H, W).

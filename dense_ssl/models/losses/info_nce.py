@@ -50,7 +50,7 @@ class _QueueInfoNCE(torch.autograd.Function):
 
 def queue_info_nce(query: Tensor, positive: Tensor, queue: Tensor,
                    temperature: float) -> Tensor:
-    r"""InfoNCE of each query (MoCo, eq. 1; DenseCL, eq. 1).
+    r"""InfoNCE of each query (MoCo, eq. 1; DenseCL, eq. 1 and 2).
 
     .. math:: L_i = -\log \frac{e^{q_i k_i / \tau}}
               {e^{q_i k_i / \tau} + \sum_j e^{q_i n_j / \tau}}
