@@ -1,5 +1,6 @@
 """Reading a checkpoint file without running code from it."""
 import pickle
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Dict, Union
@@ -78,11 +79,12 @@ def _load(path: Path):
     except pickle.UnpicklingError as error:
         if 'global' not in str(error).lower():
             raise TransferError(_no_checkpoint(path, error)) from error
-        reason = str(error).split('Unsupported', 1)[-1].split('. ')[0]
+        named = re.search(r'(?:GLOBAL|global:) ([\w.]+)', str(error))
+        reason = named.group(1) if named else str(error)[:200]
         raise TransferError(
             f'{path} was not loaded: it holds Python objects besides weights, '
-            f'and restoring those would run code of the file ({reason.strip()}'
-            '). Write a file with the weights alone, where you trust its '
+            f'and restoring those would run code of the file ({reason}). '
+            'Write a file with the weights alone, where you trust its '
             "origin: torch.save({'state_dict': model.state_dict()}, FILE)."
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError, AttributeError,
@@ -91,7 +93,9 @@ def _load(path: Path):
 
 
 def _no_checkpoint(path: Path, error: Exception) -> str:
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    reason = (str(error).splitlines() or [''])[0].split('. ')[0]
+    if len(reason) < 5:
+        reason = type(error).__name__
     return (f'{path} ({path.stat().st_size} bytes) is no PyTorch checkpoint, '
             f'or it is damaged: {reason[:200]}')
 
