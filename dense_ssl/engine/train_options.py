@@ -1,0 +1,85 @@
+"""The options only tools/train.py has; mmpretrain's, and --accumulate."""
+import argparse
+import os.path as osp
+
+import torch
+from mmengine.config import Config
+
+__all__ = ['add_train_arguments', 'merge_train_arguments']
+
+
+def add_train_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        help='go on from this checkpoint; without a path, from the last one '
+        'in the work folder')
+    parser.add_argument(
+        '--amp',
+        nargs='?',
+        const='float16',
+        choices=['float16', 'bfloat16'],
+        help='mixed precision, float16 unless stated; needs a GPU')
+    parser.add_argument(
+        '--accumulate',
+        type=int,
+        metavar='N',
+        help='an optimiser step every N iterations, gradients averaged')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate by actual over base batch size')
+    parser.add_argument(
+        '--no-validate',
+        action='store_true',
+        help='no validation during training')
+    parser.add_argument(
+        '--no-persistent-workers',
+        action='store_true',
+        help='start data loader workers anew every epoch')
+
+
+def merge_train_arguments(cfg: Config, args: argparse.Namespace) -> None:
+    """Merge the options into ``cfg``, in place.
+
+    Raises:
+        ValueError: ``--amp`` without CUDA, ``--accumulate`` below 1,
+            ``--auto-scale-lr`` with a config that states no base batch size.
+        FileNotFoundError: ``--resume`` names no file.
+    """
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.no_persistent_workers:
+        for field in ('train_dataloader', 'val_dataloader',
+                      'test_dataloader'):
+            if cfg.get(field) is not None:
+                cfg[field].persistent_workers = False
+    if args.amp is not None:
+        _set_amp(cfg, args.amp)
+    if args.accumulate is not None:
+        if args.accumulate < 1:
+            raise ValueError(f'--accumulate {args.accumulate}: give a whole '
+                             'number of iterations from 1 on.')
+        cfg.optim_wrapper.accumulative_counts = args.accumulate
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
+            raise ValueError('--auto-scale-lr: the config does not set '
+                             'auto_scale_lr.base_batch_size.')
+        cfg.auto_scale_lr.enable = True
+    if args.resume is not None:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+        if cfg.load_from is not None and not osp.isfile(args.resume):
+            raise FileNotFoundError(f'--resume {args.resume}: no such file.')
+
+
+def _set_amp(cfg: Config, dtype: str) -> None:
+    if not torch.cuda.is_available():
+        raise ValueError('--amp needs a CUDA device, and there is none; '
+                         'leave --amp out to train in float32.')
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.dtype = dtype
+    # bfloat16 has float32's range: gradients need no scaling.
+    scale = 'dynamic' if dtype == 'float16' else dict(enabled=False)
+    cfg.optim_wrapper.setdefault('loss_scale', scale)

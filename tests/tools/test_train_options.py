@@ -1,0 +1,207 @@
+import argparse
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from PIL import Image
+
+from dense_ssl.engine import launch
+from dense_ssl.engine.train_options import (add_train_arguments,
+                                            merge_train_arguments)
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = ROOT / 'configs' / 'densecl'
+PRESET = CONFIGS / 'densecl_resnet50_8xb32-coslr-200e_in1k.py'
+SMALL = [
+    'model.backbone.depth=18', 'model.projector.in_channels=512',
+    'model.projector.hidden_channels=32', 'model.queue_len=6',
+    'train_dataloader.batch_size=4', 'train_dataloader.num_workers=0',
+    'train_cfg.max_epochs=1', 'default_hooks.logger.interval=1',
+    'default_hooks.checkpoint.interval=1'
+]
+
+
+def merged(tmp_path, *arguments):
+    parser = argparse.ArgumentParser()
+    launch.add_common_arguments(parser)
+    add_train_arguments(parser)
+    args = parser.parse_args(
+        [str(PRESET), '--work-dir', str(tmp_path), *arguments])
+    with DefaultScope.overwrite_default_scope('dense_ssl'):
+        cfg = launch.load_config(args.config)
+        launch.merge_arguments(cfg, args)
+        merge_train_arguments(cfg, args)
+    return cfg
+
+
+def queue_hook(cfg):
+    return next(h for h in cfg.custom_hooks if h.type == 'QueueLengthHook')
+
+
+def test_data_root_retargets_data_and_fits_the_queue(tmp_path):
+    assert queue_hook(merged(tmp_path)).if_longer == 'error'
+    cfg = merged(tmp_path, '--cfg-options', 'data_root=some/folder')
+    assert cfg.train_dataloader.dataset.data_root == 'some/folder'
+    assert queue_hook(cfg).if_longer == 'fit'
+
+
+def test_queue_length_given_with_data_root_is_kept_to(tmp_path):
+    cfg = merged(tmp_path, '--cfg-options', 'data_root=some/folder',
+                 'model.queue_len=512')
+    assert cfg.model.queue_len == 512
+    assert queue_hook(cfg).if_longer == 'error'
+
+
+def test_options_reach_the_config(tmp_path):
+    checkpoint = tmp_path / 'a.pth'
+    checkpoint.touch()
+    cfg = merged(tmp_path, '--accumulate', '4', '--auto-scale-lr',
+                 '--no-validate', '--resume', str(checkpoint),
+                 '--no-persistent-workers')
+    assert cfg.optim_wrapper.accumulative_counts == 4
+    assert cfg.auto_scale_lr.enable
+    assert cfg.resume and cfg.load_from == str(checkpoint)
+    assert cfg.train_dataloader.persistent_workers is False
+    assert merged(tmp_path, '--resume').load_from is None
+    assert merged(tmp_path, '--resume').resume
+
+
+def test_tensorboard_is_added_once(tmp_path):
+    pytest.importorskip('tensorboard')
+    cfg = merged(tmp_path, '--tensorboard')
+    kinds = [b['type'] for b in cfg.visualizer.vis_backends]
+    assert kinds == ['LocalVisBackend', 'TensorboardVisBackend']
+
+
+def test_amp(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    wrapper = merged(tmp_path, '--amp').optim_wrapper
+    assert (wrapper.type, wrapper.dtype, wrapper.loss_scale) == (
+        'AmpOptimWrapper', 'float16', 'dynamic')
+    wrapper = merged(tmp_path, '--amp', 'bfloat16').optim_wrapper
+    assert wrapper.dtype == 'bfloat16'
+    assert wrapper.loss_scale == dict(enabled=False)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    with pytest.raises(ValueError, match='--amp needs a CUDA device'):
+        merged(tmp_path, '--amp')
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['--accumulate', '0'], '--accumulate 0'),
+    (['--cfg-options', 'model.queue_length=4'], 'mean model.queue_len?'),
+])
+def test_bad_values(tmp_path, arguments, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        merged(tmp_path, *arguments)
+
+
+def test_missing_resume_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match='--resume gone.pth'):
+        merged(tmp_path, '--resume', 'gone.pth')
+
+
+def test_work_dir_that_is_a_file(tmp_path):
+    (tmp_path / 'file').touch()
+    with pytest.raises(ValueError, match='cannot be made'):
+        merged(tmp_path, '--work-dir', str(tmp_path / 'file'))
+
+
+def test_misspelt_config_file():
+    with pytest.raises(FileNotFoundError, match=f'Did you mean {PRESET}'):
+        launch.load_config(str(PRESET).replace('_8xb32', '_8x32'))
+
+
+def test_nothing_changes_for_one_process(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    cfg = Config(dict(launcher='none', sync_bn='torch'))
+    assert launch.prepare_devices(cfg) == []
+    assert cfg.sync_bn == 'torch'
+
+
+def test_cuda_keeps_the_configs_choice(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    cfg = Config(dict(launcher='pytorch', sync_bn='torch'))
+    assert launch.prepare_devices(cfg) == []
+    assert cfg.sync_bn == 'torch' and 'model_wrapper_cfg' not in cfg
+
+
+def test_cpu_processes_use_gloo_and_plain_bn(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr(torch.distributed, 'is_initialized', lambda: True)
+    cfg = Config(
+        dict(
+            launcher='pytorch',
+            sync_bn='torch',
+            env_cfg=dict(dist_cfg=dict(backend='nccl'))))
+    notes = launch.prepare_devices(cfg)
+    assert cfg.env_cfg.dist_cfg.backend == 'gloo'
+    assert cfg.sync_bn is None
+    assert cfg.model_wrapper_cfg.device_ids is None
+    assert len(notes) == 2 and 'BN' in notes[1]
+    cfg.launcher = 'slurm'
+    with pytest.raises(ValueError, match='needs CUDA'):
+        launch.prepare_devices(cfg)
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / 'images'
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(16):
+        pixels = rng.integers(0, 255, (40, 48, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f'{i}.png')
+    return folder
+
+
+def tool(*command):
+    return subprocess.run([str(c) for c in command],
+                          capture_output=True,
+                          text=True,
+                          env={**os.environ, 'PYTHON': sys.executable,
+                               'CUDA_VISIBLE_DEVICES': '-1'})
+
+
+def test_tool_refuses_in_one_line(tmp_path):
+    done = tool(sys.executable, ROOT / 'tools' / 'train.py', PRESET,
+                '--work-dir', tmp_path, '--cfg-options', 'modle.depth=3')
+    assert done.returncode == 1
+    assert 'Traceback' not in done.stderr
+    assert done.stderr.strip().splitlines()[-1] == (
+        "error: --cfg-options modle.depth: the config has no key 'modle'. "
+        'Did you mean model?')
+
+
+@pytest.mark.slow
+def test_two_cpu_processes_train_and_resume(images, tmp_path):
+    command = [
+        ROOT / 'tools' / 'dist_train.sh', PRESET, 2, '--work-dir',
+        tmp_path / 'run', '--cfg-options', f'data_root={images}', *SMALL
+    ]
+    done = tool(*command)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    log = done.stdout + done.stderr
+    assert 'communicate through gloo' in log
+    assert 'Epoch(train) [1][2/2]' in log
+    assert (tmp_path / 'run' / 'epoch_1.pth').is_file()
+    command[3:3] = ['--resume']
+    command.append('train_cfg.max_epochs=2')
+    done = tool(*command)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    log = done.stdout + done.stderr
+    assert 'Epoch(train) [2][1/2]' in log
+    assert 'Epoch(train) [1][1/2]' not in log
+    assert (tmp_path / 'run' / 'epoch_2.pth').is_file()
+
+
+def test_launcher_refuses_a_wrong_number_of_processes():
+    done = tool(ROOT / 'tools' / 'dist_train.sh', PRESET, 'two')
+    assert done.returncode == 2
+    assert "'two'" in done.stderr

@@ -1,0 +1,26 @@
+"""Train a model."""
+import argparse
+
+from dense_ssl.engine.clean_errors import clean_errors
+from dense_ssl.engine.launch import (add_common_arguments, build_runner,
+                                     load_config, merge_arguments,
+                                     prepare_devices)
+from dense_ssl.engine.train_options import (add_train_arguments,
+                                            merge_train_arguments)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_common_arguments(parser)
+    add_train_arguments(parser)
+    args = parser.parse_args()
+    with clean_errors():
+        cfg = load_config(args.config)
+        merge_arguments(cfg, args)
+        merge_train_arguments(cfg, args)
+        notes = prepare_devices(cfg)
+        build_runner(cfg, notes).train()
+
+
+if __name__ == '__main__':
+    main()
