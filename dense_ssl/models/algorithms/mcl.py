@@ -111,8 +111,11 @@ class MCL(MomentumSelfSupervisor):
         """
         count = len(self.levels)
         self.check_views(inputs, 2 * count)
-        sides = [self.levels(inputs[:count]), self.levels(inputs[count:])]
+        return self.contrast(
+            self.levels(inputs[:count]), self.levels(inputs[count:]))
 
+    def contrast(self, *sides: Montages) -> Dict[str, Tensor]:
+        """Contrast two sides, each with the other's targets."""
         predictions = [self.predict(x) for x in map(self.embed, sides)]
         targets = [self.embed_targets(side) for side in sides]
 
