@@ -1,0 +1,38 @@
+"""PixPro's loss."""
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from dense_ssl.registry import MODELS
+from ..losses import positive_cosine
+
+
+@MODELS.register_module()
+class PixelConsistencyHead(BaseModule):
+    r"""Agreement of propagated cells with the other view (PixPro, sec. 3.2).
+
+    .. math:: L_{a \to b} = - \frac{w}{N} \sum_n
+              \frac{\sum_{ij} A_{ij} \cos(y_i, x'_j)}{\sum_{ij} A_{ij}}
+
+    An image whose views do not overlap adds nothing but counts in N.
+
+    Args:
+        loss_weight (float): w. Defaults to 2, so that both directions
+            together go to -4, as in the released code; 0.5 gives the paper's
+            scale.
+    """
+
+    def __init__(self, loss_weight: float = 2.) -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    def loss(self, online: Tensor, target: Tensor, positive: Tensor) -> Tensor:
+        """Loss of one direction, a scalar.
+
+        Args:
+            online (Tensor): y, propagated cells of one view, unit vectors
+                (N, Sa, D).
+            target (Tensor): x', momentum cells of the other (N, Sb, D).
+            positive (Tensor): A, bool (N, Sa, Sb).
+        """
+        cosine = positive_cosine(online, target, positive)
+        return -self.loss_weight * cosine.mean()

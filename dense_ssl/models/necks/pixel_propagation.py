@@ -1,0 +1,67 @@
+"""The pixel propagation module (PPM)."""
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from dense_ssl.registry import MODELS
+
+
+@MODELS.register_module()
+class PixelPropagation(BaseModule):
+    r"""Each cell becomes a sum over the cells alike (PixPro, sec. 3.2).
+
+    .. math:: y_i = \sum_j \max(\cos(x_i, x_j), 0)^\gamma \, g(x_j)
+
+    over all cells j of the same map. As in the released code g(x_j) is made a
+    unit vector before the sum, and the sum is not divided.
+
+    Args:
+        in_channels (int): Channels of the map.
+        gamma (float): Sharpness. Below 1, 1e-6 is added before the power, for
+            the sake of its gradient. Defaults to 2.
+        transform_layers (int): Depth of g: 0 identity, 1 Conv1x1 (default),
+            2 Conv1x1, BN, ReLU, Conv1x1.
+        clamp (float): Least similarity; smaller ones are raised to it.
+            Defaults to 0.
+
+    Raises:
+        ValueError: If an option is out of range.
+    """
+
+    def __init__(self,
+                 in_channels: int,
+                 gamma: float = 2.,
+                 transform_layers: int = 1,
+                 clamp: float = 0.) -> None:
+        super().__init__()
+        if gamma <= 0:
+            raise ValueError(f'gamma={gamma} must be positive')
+        if clamp < 0:
+            raise ValueError(f'clamp={clamp} must not be negative')
+        self.gamma = gamma
+        self.clamp = clamp
+        if transform_layers == 0:
+            self.value = nn.Identity()
+        elif transform_layers == 1:
+            self.value = nn.Conv2d(in_channels, in_channels, 1)
+        elif transform_layers == 2:
+            self.value = nn.Sequential(
+                nn.Conv2d(in_channels, in_channels, 1),
+                nn.BatchNorm2d(in_channels), nn.ReLU(inplace=True),
+                nn.Conv2d(in_channels, in_channels, 1))
+        else:
+            raise ValueError(
+                f'transform_layers={transform_layers}: use 0, 1 or 2')
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Propagate within a map (N, C, H, W); same shape, not normalised."""
+        unit = F.normalize(x.flatten(2), dim=1)
+        similarity = (unit.transpose(1, 2) @ unit).clamp(min=self.clamp)
+        if self.gamma < 1:
+            # In half precision 1e-6 would all but vanish.
+            similarity = similarity.to(
+                torch.promote_types(similarity.dtype, torch.float32)) + 1e-6
+        value = F.normalize(self.value(x).flatten(2), dim=1)
+        # (N, C, S) by (N, S, S), which is symmetric
+        return (value @ similarity.pow(self.gamma)).view_as(x)
