@@ -13,8 +13,8 @@ from packaging.specifiers import SpecifierSet
 
 __all__ = ['VersionError', 'REQUIRED', 'OPTIONAL', 'check_versions', 'require']
 
-_SET_UP = ("Run `make setup`, or `pip install 'dense_ssl[mmlab]'` with torch "
-           'installed first')
+_SET_UP = ('Run `make setup` in the repository, or install what '
+           'requirements/mmlab.txt and requirements/mmcv.txt name')
 
 REQUIRED = {
     'torch': '>=2.0,<3',
