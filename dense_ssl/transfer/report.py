@@ -1,4 +1,4 @@
-"""Words for a transfer: the table of what was filled, the diff of what failed."""
+"""Words for a transfer: what was filled, and why it could not be."""
 from dataclasses import dataclass, field
 from typing import Dict, List
 

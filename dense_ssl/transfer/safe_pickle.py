@@ -39,8 +39,9 @@ def _allowed() -> Dict[str, Any]:
         'numpy.dtype': np.dtype,
     }
     for core in ('numpy.core', 'numpy._core'):
-        names[f'{core}.multiarray._reconstruct'] = _core.multiarray._reconstruct
-        names[f'{core}.multiarray.scalar'] = _core.multiarray.scalar
+        for name in ('_reconstruct', 'scalar'):
+            names[f'{core}.multiarray.{name}'] = getattr(
+                _core.multiarray, name)
     for kind in ('bool', 'uint8', 'int32', 'int64', 'uint32', 'uint64',
                  'float16', 'float32', 'float64'):
         dtype_class = type(np.dtype(kind))

@@ -1,4 +1,6 @@
 """The benchmark configs train and validate, and say what the papers did."""
+import argparse
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,50 +16,23 @@ SEGMENTATION = (
     CONFIGS / 'mmsegmentation' /
     'fcn_r50-d8_4xb2-40k_cityscapes-769x769.py')
 
-SMALL_DETECTOR = {
-    'model.backbone.depth': 18,
-    'model.neck.in_channels': [64, 128, 256, 512],
-    'model.neck.out_channels': 16,
-    'model.rpn_head.in_channels': 16,
-    'model.rpn_head.feat_channels': 16,
-    'model.roi_head.bbox_roi_extractor.out_channels': 16,
-    'model.roi_head.mask_roi_extractor.out_channels': 16,
-    'model.roi_head.bbox_head.in_channels': 16,
-    'model.roi_head.bbox_head.conv_out_channels': 16,
-    'model.roi_head.bbox_head.fc_out_channels': 16,
-    'model.roi_head.mask_head.in_channels': 16,
-    'model.roi_head.mask_head.conv_out_channels': 16,
-    'model.train_cfg.rpn_proposal.max_per_img': 20,
-    'model.train_cfg.rcnn.sampler.num': 8,
-    'model.test_cfg.rpn.max_per_img': 10,
-}
-SMALL_FCN = {
-    'model.backbone.depth': 18,
-    'model.decode_head.in_channels': 512,
-    'model.decode_head.channels': 16,
-    'model.auxiliary_head.in_channels': 256,
-    'model.auxiliary_head.channels': 16,
-}
-
-
-def options(config, tmp_path, small, **kwargs):
-    import argparse
-
+def options(config, tmp_path, **kwargs):
     from dense_ssl.transfer.benchmarks import add_arguments
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     args = parser.parse_args([str(config)])
     args.__dict__.update(
         work_dir=str(tmp_path / 'work'),
+        small=16,
         iters=1,
         batch_size=2,
         workers=0,
         seed=0,
-        cfg_options={
-            **small, 'experiment_name': tmp_path.name
-        },
-        **{key: str(value) if isinstance(value, Path) else value
-           for key, value in kwargs.items()})
+        cfg_options=dict(experiment_name=tmp_path.name))
+    args.__dict__.update({
+        key: str(value) if isinstance(value, Path) else value
+        for key, value in kwargs.items()
+    })
     return args
 
 
@@ -110,7 +85,7 @@ def test_mask_rcnn_takes_mcl_weights_trains_and_validates(tmp_path):
     from dense_ssl.transfer.benchmarks import build_config, fine_tune
     ann, images = write_coco(tmp_path, images=10)
     cfg = build_config(options(
-        DETECTION, tmp_path, SMALL_DETECTOR, coco_ann=ann, coco_images=images,
+        DETECTION, tmp_path, coco_ann=ann, coco_images=images,
         scale=(64, 64)))
     assert cfg.model.roi_head.bbox_head.num_classes == 2
     assert cfg.model.roi_head.mask_head.num_classes == 2
@@ -138,8 +113,9 @@ def test_every_part_of_mcl_lands_in_its_place():
 
     from dense_ssl.transfer import Checkpoint, prepare_transfer
     from dense_ssl.transfer.benchmarks.run import build_model
+    from dense_ssl.transfer.benchmarks.small import make_small
     cfg = parsed(DETECTION)
-    cfg.merge_from_dict(SMALL_DETECTOR)
+    make_small(cfg, 16)
     model = build_model(cfg)
     fpn = FPN([64, 128, 256, 512], 16, 5, norm_cfg=dict(type='BN'))
     weights = {
@@ -166,9 +142,8 @@ def test_boxes_alone_leave_the_mask_branch_out(tmp_path):
     pytest.importorskip('mmdet')
     from dense_ssl.transfer.benchmarks import build_config, fine_tune
     ann, images = write_coco(tmp_path, images=6, masks=False)
-    small = {k: v for k, v in SMALL_DETECTOR.items() if 'mask' not in k}
     cfg = build_config(options(
-        DETECTION, tmp_path, small, coco_ann=ann, coco_images=images,
+        DETECTION, tmp_path, coco_ann=ann, coco_images=images,
         scale=(64, 64)))
     metrics = fine_tune(cfg, 'random')
     assert 'coco/bbox_mAP' in metrics and 'coco/segm_mAP' not in metrics
@@ -180,7 +155,7 @@ def test_fcn_trains_validates_and_is_tested(tmp_path, cityscapes):
     from dense_ssl.transfer.benchmarks import build_config, fine_tune, test
     data = write_segmentation(tmp_path / 'data', cityscapes=cityscapes)
     args = options(
-        SEGMENTATION, tmp_path, SMALL_FCN, seg_data=data, seg_classes='a,b,c',
+        SEGMENTATION, tmp_path, seg_data=data, seg_classes='a,b,c',
         scale=(64, 64), crop=(64, 64))
     weights = prefixed('backbone.', resnet().state_dict())
     torch.save(dict(state_dict=weights), tmp_path / 'x.pth')
@@ -198,8 +173,46 @@ def test_the_wrong_depth_is_refused_before_data_are_opened(tmp_path):
     from dense_ssl.transfer.benchmarks import build_config, fine_tune
     torch.save(
         prefixed('backbone.', resnet().state_dict()), tmp_path / 'r18.pth')
-    cfg = build_config(options(SEGMENTATION, tmp_path, {}))
+    cfg = build_config(options(SEGMENTATION, tmp_path, small=None))
     # The config's own data/cityscapes does not exist here.
     with pytest.raises(TransferError, match='ResNet-18'):
         fine_tune(cfg, str(tmp_path / 'r18.pth'))
     assert not (tmp_path / 'work').exists()
+
+
+def test_a_bad_number_of_processes_is_refused_at_once():
+    script = (CONFIGS.parents[1] / 'tools' / 'benchmarks' / 'mmdetection' /
+              'dist_train.sh')
+    done = subprocess.run(
+        ['bash', str(script), 'config.py', 'random', '0'],
+        capture_output=True,
+        text=True)
+    assert done.returncode == 1
+    assert 'number of processes' in done.stderr
+    done = subprocess.run(
+        ['bash', str(script), 'config.py'], capture_output=True, text=True)
+    assert done.returncode == 1 and 'CONFIG CHECKPOINT N' in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('task', ['nuclei', 'camvid'])
+def test_real_data_go_through(tmp_path, task):
+    from tests.data_paths import shared_data
+    data = shared_data() / task
+    from dense_ssl.transfer.benchmarks import build_config, fine_tune
+    if task == 'nuclei':
+        pytest.importorskip('mmdet')
+        args = options(
+            DETECTION, tmp_path, iters=2, scale=(128, 128),
+            coco_ann=data / 'annotations' / 'instances_train.json',
+            coco_images=data / 'train',
+            coco_val_ann=data / 'annotations' / 'instances_val.json',
+            coco_val_images=data / 'val')
+    else:
+        pytest.importorskip('mmseg')
+        args = options(
+            SEGMENTATION, tmp_path, iters=2, scale=(120, 90), crop=(64, 64),
+            seg_data=data, seg_classes='11')
+    cfg = build_config(args)
+    cfg.val_dataloader.dataset.indices = 4
+    assert fine_tune(cfg, 'random')

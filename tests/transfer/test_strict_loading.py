@@ -189,7 +189,8 @@ def test_a_c4_detector_gets_layer4_in_its_shared_head():
     source = prefixed('backbone.', weights)
     load_parts(model, source, plan_parts(model, source))
     layer4 = model.roi_head.shared_head.layer4
-    assert torch.equal(layer4[0].conv1.weight, weights['layer4.0.conv1.weight'])
+    assert torch.equal(layer4[0].conv1.weight,
+                       weights['layer4.0.conv1.weight'])
     del model.roi_head
     message = refused(model, source, plan_parts(model, source))
     assert 'C4 and FPN' in message

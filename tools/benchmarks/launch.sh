@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Starts benchmarks/{train,test}.py: launch.sh JOB CONFIG CHECKPOINT N [options]
+# Starts benchmarks/{train,test}.py:
+# launch.sh JOB CONFIG CHECKPOINT N [options]
 set -e
 if [ $# -lt 4 ]; then
     echo "usage: dist_$1.sh CONFIG CHECKPOINT N [options]" >&2

@@ -3,10 +3,10 @@ import argparse
 import os
 import sys
 
-from dense_ssl.transfer import TransferError
+from dense_ssl.transfer import TransferError, read_checkpoint
 from dense_ssl.transfer.benchmarks import (add_arguments, build_config,
                                            fine_tune)
-from dense_ssl.transfer.benchmarks.run import print_metrics
+from dense_ssl.transfer.benchmarks.run import RANDOM, print_metrics
 
 
 def parse_args() -> argparse.Namespace:
@@ -40,6 +40,8 @@ def main() -> None:
     args = parse_args()
     if args.local_rank is not None:
         os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    if args.checkpoint != RANDOM and not args.resume:
+        read_checkpoint(args.checkpoint)  # before large annotations are read
     cfg = build_config(args)
     if args.amp:
         import torch

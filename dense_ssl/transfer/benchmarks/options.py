@@ -11,6 +11,7 @@ from ..errors import TransferError
 from . import adjust
 from .coco_data import use_coco_data
 from .segmentation_data import parse_classes, use_segmentation_data
+from .small import make_small
 
 #: Top-level keys that mmengine's Runner knows, in a config or not.
 _RUNNER_KEYS = {
@@ -27,7 +28,8 @@ _RUNNER_KEYS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options that training and testing share."""
-    parser.add_argument('config', help='config file, or mmdet::..., mmseg::...')
+    parser.add_argument(
+        'config', help='config file, or mmdet::..., mmseg::...')
     parser.add_argument('--work-dir', help='folder for logs and checkpoints')
     parser.add_argument(
         '--coco-ann', metavar='JSON', help='own COCO instances to train on')
@@ -64,6 +66,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--batch-size', type=int, help='training images per process')
     parser.add_argument(
         '--workers', type=int, help='data-loading processes of each loader')
+    parser.add_argument(
+        '--small',
+        type=int,
+        nargs='?',
+        const=128,
+        metavar='WIDTH',
+        help='ResNet-18, heads of this width, few proposals: for CPUs')
     parser.add_argument('--seed', type=int, help='of weights, order and crops')
     parser.add_argument(
         '--cfg-options',
@@ -91,6 +100,8 @@ def build_config(args: argparse.Namespace) -> Config:
         'work_dirs', osp.splitext(osp.basename(args.config))[0])
     if args.seed is not None:
         cfg.randomness = dict(seed=args.seed)
+    if args.small is not None:
+        make_small(cfg, args.small)
     if args.scale:
         adjust.set_scale(cfg, *args.scale)
     if args.crop:
