@@ -1,5 +1,5 @@
 """MCL: multi-level contrastive learning on montages."""
-from typing import Dict, List, Union
+from typing import Dict, List, Tuple, Union
 
 import torch
 from mmpretrain.structures import DataSample
@@ -109,18 +109,28 @@ class MCL(MomentumSelfSupervisor):
             and ``neg_cos``, level 0's mean cosines to the own target and to
             the others (equal if the embeddings have collapsed).
         """
+        return self.contrast(*self.assemble(inputs))
+
+    def assemble(self, inputs: List[Tensor]) -> Tuple[Montages, Montages]:
+        """Both sides' montages."""
         count = len(self.levels)
         self.check_views(inputs, 2 * count)
-        return self.contrast(
-            self.levels(inputs[:count]), self.levels(inputs[count:]))
+        return self.levels(inputs[:count]), self.levels(inputs[count:])
 
-    def contrast(self, *sides: Montages) -> Dict[str, Tensor]:
-        """Contrast two sides, each with the other's targets."""
+    def contrast(self, *sides: Montages, **kwargs) -> Dict[str, Tensor]:
+        """Contrast two sides, each with the other's targets.
+
+        Args:
+            sides (Montages): Two.
+            **kwargs: What else the head's loss takes.
+        """
         predictions = [self.predict(x) for x in map(self.embed, sides)]
         targets = [self.embed_targets(side) for side in sides]
 
-        first = self.head.loss(predictions[0], sides[0].labels, targets[1])
-        second = self.head.loss(predictions[1], sides[1].labels, targets[0])
+        first = self.head.loss(predictions[0], sides[0].labels, targets[1],
+                               **kwargs)
+        second = self.head.loss(predictions[1], sides[1].labels, targets[0],
+                                **kwargs)
         losses = {
             f'loss_level{level}': a.loss + b.loss
             for level, (a, b) in enumerate(zip(first, second))
