@@ -58,13 +58,10 @@ class TransferReport:
 def format_mismatch(match, causes: List[str]) -> str:
     """The diff of one part that cannot be filled, as lines of text."""
     part = match.part
-    total = (
-        len(match.pairs) + len(match.missing) + len(match.wrong_shape) +
-        len(match.not_finite))
     lines = [
         f'{part.name}: "{part.source_prefix}*" of the checkpoint does not fit '
         f'"{part.target_prefix}*" of the model '
-        f'({len(match.pairs)} of {total} keys match).'
+        f'({len(match.pairs)} of {match.total} keys match).'
     ]
     lines += [f'  likely cause: {cause}' for cause in causes]
     shapes = [

@@ -32,6 +32,7 @@ class Part:
 class _Match:
     """How one part's keys meet."""
     part: Part
+    total: int = 0
     pairs: List[Tuple[Tensor, Tensor]] = field(default_factory=list)
     missing: List[str] = field(default_factory=list)
     unexpected: List[str] = field(default_factory=list)
@@ -136,6 +137,7 @@ def _match(target_state: Mapping[str, Tensor],
             f'{part.name}: the model has nothing under '
             f'"{part.target_prefix}*" to be filled; it has '
             f'{", ".join(_count_by_head(target_state))}.')
+    match.total = len(targets)
     for key, tensor in targets.items():
         source = state_dict.get(part.source_prefix + key)
         if source is None and key.endswith('num_batches_tracked'):

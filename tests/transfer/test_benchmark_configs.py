@@ -180,6 +180,17 @@ def test_the_wrong_depth_is_refused_before_data_are_opened(tmp_path):
     assert not (tmp_path / 'work').exists()
 
 
+@pytest.mark.parametrize('config,package', [(DETECTION, 'mmdet'),
+                                            (SEGMENTATION, 'mmseg')])
+def test_absent_data_are_named(tmp_path, config, package, monkeypatch):
+    pytest.importorskip(package)
+    from dense_ssl.transfer import TransferError
+    from dense_ssl.transfer.benchmarks import build_config, fine_tune
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(TransferError, match='data/c.* does not exist'):
+        fine_tune(build_config(options(config, tmp_path)), 'random')
+
+
 def test_a_bad_number_of_processes_is_refused_at_once():
     script = (CONFIGS.parents[1] / 'tools' / 'benchmarks' / 'mmdetection' /
               'dist_train.sh')

@@ -17,6 +17,7 @@ from ..checkpoint import read_checkpoint
 from ..errors import TransferError
 from ..hook import HOOK_TYPE, prepare_transfer
 from ..strict_loading import Part, load_parts
+from .data_check import check_data_exist
 
 #: Instead of a checkpoint: nothing is loaded, weights stay as initialised.
 RANDOM = 'random'
@@ -52,7 +53,7 @@ def fine_tune(cfg: Config,
         ``<work_dir>/metrics.json``; empty when none took place.
 
     Raises:
-        TransferError: The checkpoint does not fit.
+        TransferError: The checkpoint does not fit, or data are not there.
     """
     options = dict(
         parts=parts, network=network, backbone_prefix=backbone_prefix)
@@ -67,6 +68,7 @@ def fine_tune(cfg: Config,
         hook = dict(
             type=HOOK_TYPE, checkpoint=osp.abspath(checkpoint), **options)
         cfg.custom_hooks = list(cfg.get('custom_hooks') or []) + [hook]
+    check_data_exist(cfg)
     _join_process_group(cfg)
     runner = Runner.from_cfg(cfg)
     runner.train()

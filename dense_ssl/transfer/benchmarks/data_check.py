@@ -1,0 +1,38 @@
+"""Whether the data that a config names are there, before anything starts."""
+import os.path as osp
+
+from mmengine.config import Config, ConfigDict
+
+from ..errors import TransferError
+from .adjust import for_each_dataset
+
+_REMEDY = ('put a link there, give your own data by --coco-ann/--coco-images '
+           'or --seg-data, or change {key} by --cfg-options.')
+
+
+def check_data_exist(cfg: Config) -> None:
+    """Look for every annotation file and folder of the data sets.
+
+    Data sets wrapped in others, and remote paths, are left to mmengine.
+
+    Raises:
+        TransferError: Names the first path that is absent.
+    """
+
+    def check(split: str, dataset: ConfigDict) -> None:
+        root = dataset.get('data_root') or ''
+        paths = {'ann_file': dataset.get('ann_file')}
+        paths.update({
+            f'data_prefix.{name}': value
+            for name, value in (dataset.get('data_prefix') or {}).items()
+        })
+        for name, path in paths.items():
+            if not path or '://' in root + path:
+                continue
+            path = osp.join(root, path)
+            if not osp.exists(path):
+                key = f'{split}_dataloader.dataset.{name}'
+                raise TransferError(f'{path} does not exist ({key}): ' +
+                                    _REMEDY.format(key=key))
+
+    for_each_dataset(cfg, check)
