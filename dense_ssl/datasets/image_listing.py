@@ -36,7 +36,7 @@ def find_images(root: str,
             f'{root!r} is a file, not a folder of images: {remedy}, or, if it '
             'lists images, set ann_file to it and data_root to their folder')
 
-    wanted = tuple(extension.lower() for extension in extensions)
+    wanted = tuple(sorted(extension.lower() for extension in extensions))
     images, others, seen = [], Counter(), set()
 
     def unlistable(error):
@@ -58,8 +58,9 @@ def find_images(root: str,
             else:
                 others[osp.splitext(name)[1].lower() or 'no extension'] += 1
     if not images:
+        common = sorted(others.items(), key=lambda item: (-item[1], item[0]))
         found = ', '.join(f'{count} x {extension}'
-                          for extension, count in others.most_common(8))
+                          for extension, count in common[:8])
         raise FileNotFoundError(
             f'the folder {root!r} '
             f'{f"holds no image, only {found}" if found else "is empty"}. '

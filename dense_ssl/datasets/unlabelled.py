@@ -92,10 +92,11 @@ class UnlabelledImages(CustomDataset):
             **kwargs)
 
     def load_data_list(self) -> List[dict]:
+        root = osp.normpath(self.img_prefix)
         if self.ann_file:
-            paths = read_list(self.ann_file, self.img_prefix)
+            paths = read_list(self.ann_file, root)
         else:
-            paths = find_images(self.img_prefix, self.extensions)
+            paths = find_images(root, self.extensions)
         return [dict(img_path=path) for path in paths]
 
     def full_init(self) -> None:
@@ -200,7 +201,7 @@ class UnlabelledImages(CustomDataset):
         if typical < view:
             print_log(
                 f'the views are {view} pixels wide, but most images of '
-                f'{self.ann_file or self.img_prefix} are smaller (median of '
+                f'{self.ann_file or self.data_root} are smaller (median of '
                 f'the shorter side: {typical}): they get enlarged. A smaller '
                 'view_size saves time and loses nothing',
                 logger='current',

@@ -16,8 +16,8 @@ class LoadRGBImage(BaseTransform):
 
     **Required Keys:** img_path (str)
 
-    **Added Keys:** img (np.ndarray, (H, W, 3), uint8, RGB, read-only),
-    img_shape, ori_shape ((H, W))
+    **Added Keys:** img (np.ndarray, (H, W, 3), uint8, RGB), img_shape,
+    ori_shape ((H, W))
 
     Raises:
         UnreadableImage: Names the file and what is wrong with it.

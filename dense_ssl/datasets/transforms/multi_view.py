@@ -9,6 +9,8 @@ from dense_ssl.registry import TRANSFORMS
 
 __all__ = ['GeometricMultiView', 'build_transforms']
 
+CROP = 'RandomResizedCropWithBox'
+
 
 def build_transforms(pipeline: Sequence) -> list:
     """Build transforms by their names in dense_ssl, whatever the scope is."""
@@ -37,8 +39,8 @@ class GeometricMultiView(MultiView):
         transforms (list[list[dict]]): One pipeline for each kind of view.
         num_views (int | list[int]): Views of each kind.
         view_size (int | Sequence[int], optional): Size in pixels, one number
-            or (height, width), of all crops (transforms whose type has
-            ``Crop`` in its name) that state no ``scale`` of their own.
+            or (height, width), of all RandomResizedCropWithBox that state no
+            ``scale`` of their own.
 
     Raises:
         ValueError: A crop has no size at all, or a view has no box.
@@ -57,7 +59,8 @@ class GeometricMultiView(MultiView):
 
     def _with_size(self, pipeline: list) -> list:
         for step in pipeline:
-            if not (isinstance(step, dict) and 'Crop' in str(step['type'])):
+            if not (isinstance(step, dict)
+                    and str(step['type']).endswith(CROP)):
                 continue
             step.setdefault('scale', self.view_size)
             if step['scale'] is None:
@@ -73,7 +76,7 @@ class GeometricMultiView(MultiView):
         if missing:
             raise ValueError(
                 f'no view_box was recorded for views {missing}: use '
-                'RandomResizedCropWithBox in their pipelines')
+                f'{CROP} in their pipelines')
         results['img'] = [view['img'] for view in views]
         results['view_boxes'] = np.stack([view['view_box'] for view in views])
         return results

@@ -1,0 +1,278 @@
+"""Folders, lists, and files that cannot be read."""
+import logging
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmengine.logging import MMLogger
+from PIL import Image
+
+from dense_ssl.datasets import UnlabelledImages, UnreadableImage
+from dense_ssl.registry import DATASETS
+from .images import cut, write_images
+
+LOAD = [dict(type='LoadRGBImage')]
+
+
+@pytest.fixture
+def log():
+    """Warnings that reach mmengine's logger."""
+    lines = []
+
+    class Keep(logging.Handler):
+
+        def emit(self, record):
+            lines.append(record.getMessage())
+
+    logger = MMLogger.get_current_instance()
+    handler = Keep(logging.WARNING)
+    logger.addHandler(handler)
+    yield lines
+    logger.removeHandler(handler)
+
+
+def paths(dataset):
+    return [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
+
+
+def relative(dataset, root):
+    return [os.path.relpath(path, root) for path in paths(dataset)]
+
+
+class TestFolder:
+
+    def test_flat(self, tmp_path):
+        written = write_images(tmp_path, 5)
+        dataset = UnlabelledImages(data_root=str(tmp_path))
+        assert paths(dataset) == written
+        assert dataset[3]['sample_idx'] == 3
+
+    def test_class_tree_and_deep_nesting(self, tmp_path):
+        for folder in ('n02', 'n01', 'a/b/c', '.'):
+            write_images(tmp_path / folder, 2)
+        dataset = UnlabelledImages(data_root=str(tmp_path))
+        assert relative(dataset, tmp_path) == sorted(
+            f'{folder}{i:03d}.jpg' for folder in ('n01/', 'n02/', 'a/b/c/', '')
+            for i in range(2))
+
+    def test_only_images_in_any_case(self, tmp_path):
+        source = write_images(tmp_path / 'x', 1)[0]
+        good = ['a.JPG', 'b.JpEg', 'c.PNG', 'd.WebP', 'e.TIFF', 'f.gif']
+        for name in good + ['._a.jpg', '.hidden.png', 'notes.txt', 'jpg']:
+            shutil.copy(source, tmp_path / name)
+        for folder in ('.git', '.thumbnails/large'):
+            write_images(tmp_path / folder, 1)
+        dataset = UnlabelledImages(data_root=str(tmp_path))
+        assert relative(dataset, tmp_path) == good + ['x/000.jpg']
+
+    def test_own_extensions(self, tmp_path):
+        source = write_images(tmp_path, 1)[0]
+        shutil.copy(source, tmp_path / 'a.JFIF')
+        dataset = UnlabelledImages(
+            data_root=str(tmp_path), extensions=['.jfif'])
+        assert relative(dataset, tmp_path) == ['a.JFIF']
+
+    def test_links_are_followed_but_not_in_circles(self, tmp_path):
+        write_images(tmp_path / 'elsewhere', 2)
+        root = tmp_path / 'root'
+        root.mkdir()
+        (root / 'link').symlink_to(tmp_path / 'elsewhere')
+        (tmp_path / 'elsewhere' / 'back').symlink_to(root)
+        dataset = UnlabelledImages(data_root=str(root))
+        assert relative(dataset, root) == ['link/000.jpg', 'link/001.jpg']
+
+    def test_first_few(self, tmp_path):
+        write_images(tmp_path, 5)
+        assert len(UnlabelledImages(data_root=str(tmp_path), indices=3)) == 3
+
+    def test_home_folder(self, tmp_path, monkeypatch):
+        monkeypatch.setenv('HOME', str(tmp_path))
+        write_images(tmp_path / 'images', 1)
+        assert len(UnlabelledImages(data_root='~/images')) == 1
+
+    def test_built_from_any_scope(self, tmp_path):
+        write_images(tmp_path, 2)
+        with DATASETS.switch_scope_and_registry('mmpretrain'):
+            dataset = DATASETS.build(
+                dict(type='dense_ssl.UnlabelledImages',
+                     data_root=str(tmp_path), pipeline=LOAD))
+        assert dataset[0]['img'].shape == (40, 48, 3)
+
+
+class TestWrongFolder:
+
+    def test_missing(self, tmp_path):
+        with pytest.raises(FileNotFoundError,
+                           match='nowhere.*does not exist.*data_root'):
+            UnlabelledImages(data_root=str(tmp_path / 'nowhere'))
+
+    def test_a_file(self, tmp_path):
+        path = write_images(tmp_path, 1)[0]
+        with pytest.raises(NotADirectoryError, match='000.jpg.*data_root'):
+            UnlabelledImages(data_root=path)
+
+    def test_empty(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match='is empty.*data_root'):
+            UnlabelledImages(data_root=str(tmp_path))
+
+    def test_no_image(self, tmp_path):
+        for name in ('a.txt', 'b.txt', 'c.npy', 'd'):
+            (tmp_path / name).touch()
+        with pytest.raises(FileNotFoundError, match=(
+                r'no image, only 2 x \.txt, 1 x \.npy, 1 x no extension.*'
+                r'\.jpeg, \.jpg')):
+            UnlabelledImages(data_root=str(tmp_path))
+
+    def test_not_given(self):
+        with pytest.raises(ValueError, match='data_root'):
+            UnlabelledImages()
+
+
+class TestList:
+
+    def test_relative_absolute_blank_and_comment(self, tmp_path):
+        images = write_images(tmp_path / 'images', 4)
+        (tmp_path / 'images' / 'list.txt').write_text(
+            f'# mine\n003.jpg\n\n  {images[1]}  \r\n000.jpg\n')
+        dataset = UnlabelledImages(
+            data_root=str(tmp_path / 'images'), ann_file='list.txt')
+        assert [Path(p).name for p in paths(dataset)] == [
+            '003.jpg', '001.jpg', '000.jpg']
+        dataset = UnlabelledImages(
+            data_root=str(tmp_path / 'images'),
+            ann_file=str(tmp_path / 'images' / 'list.txt'))
+        assert len(dataset) == 3
+
+    def test_names_with_blanks(self, tmp_path):
+        image = Path(write_images(tmp_path, 1)[0]).rename(tmp_path / 'a b.jpg')
+        (tmp_path / 'list.txt').write_text('a b.jpg')
+        dataset = UnlabelledImages(
+            data_root=str(tmp_path), ann_file='list.txt')
+        assert paths(dataset) == [str(image)]
+
+    def test_missing_list(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match='list.txt.*ann_file'):
+            UnlabelledImages(data_root=str(tmp_path), ann_file='list.txt')
+
+    def test_empty_list(self, tmp_path):
+        (tmp_path / 'list.txt').write_text('\n# nothing\n')
+        with pytest.raises(ValueError, match='list.txt.*names no file'):
+            UnlabelledImages(data_root=str(tmp_path), ann_file='list.txt')
+
+    def test_a_list_that_is_an_image(self, tmp_path):
+        path = write_images(tmp_path, 1)[0]
+        with pytest.raises(ValueError, match='not a text file'):
+            UnlabelledImages(data_root=str(tmp_path), ann_file=path)
+
+    def test_listed_file_missing(self, tmp_path):
+        write_images(tmp_path, 2)
+        (tmp_path / 'list.txt').write_text('000.jpg\nlost.jpg\n')
+        with pytest.raises(UnreadableImage, match='lost.jpg.*no such file'):
+            UnlabelledImages(data_root=str(tmp_path), ann_file='list.txt')
+
+
+class TestUnreadable:
+
+    @pytest.fixture
+    def root(self, tmp_path):
+        write_images(tmp_path, 10)
+        return tmp_path
+
+    @pytest.mark.parametrize('damage, why', [
+        (lambda p: p.write_bytes(b''), 'empty'),
+        (lambda p: p.write_text('hello' * 50), 'not an image'),
+        (cut, 'truncated'),
+    ])
+    def test_named_at_the_start(self, root, damage, why):
+        damage(root / '004.jpg')
+        with pytest.raises(UnreadableImage,
+                           match=f'(?si)1 of 10.*004.jpg.*{why}.*'
+                           'max_unreadable_fraction'):
+            UnlabelledImages(data_root=str(root))
+
+    def test_many_are_not_all_listed(self, root):
+        for i in range(20, 45):
+            (root / f'{i}.jpg').touch()
+        with pytest.raises(UnreadableImage, match='25 of 35.*') as info:
+            UnlabelledImages(data_root=str(root))
+        assert '15 more' in str(info.value)
+
+    def test_named_when_met_if_not_verified(self, root):
+        cut(root / '004.jpg')
+        dataset = UnlabelledImages(
+            data_root=str(root), verify=False, pipeline=LOAD)
+        dataset[3]
+        with pytest.raises(UnreadableImage,
+                           match='004.jpg.*max_unreadable_fraction'):
+            dataset[4]
+
+    @pytest.mark.parametrize('verify', [True, False])
+    def test_replaced_named_and_counted(self, root, verify, log):
+        cut(root / '004.jpg')
+        dataset = UnlabelledImages(
+            data_root=str(root), verify=verify, max_unreadable_fraction=.1,
+            pipeline=LOAD)
+        np.random.seed(0)
+        used = {dataset[4]['img_path'] for _ in range(40)}
+        assert len(used) > 5 and str(root / '004.jpg') not in used
+        assert dataset.unreadable_count == 1
+        assert dataset.unreadable_files == [str(root / '004.jpg')]
+        assert len(log) == 1 and '004.jpg' in log[0]
+        assert '1 unreadable of 10' in log[0]
+
+    @pytest.mark.parametrize('verify', [True, False])
+    def test_too_many(self, root, verify):
+        cut(root / '004.jpg')
+        cut(root / '007.jpg')
+        with pytest.raises(UnreadableImage,
+                           match='007.jpg.*2 of 10.*max_unreadable_fraction'):
+            dataset = UnlabelledImages(
+                data_root=str(root), verify=verify,
+                max_unreadable_fraction=.1, pipeline=LOAD)
+            dataset[4], dataset[7]
+
+    def test_verification_of_some_moves_no_generator(self, root):
+        np.random.seed(3)
+        expected = np.random.rand()
+        np.random.seed(3)
+        UnlabelledImages(data_root=str(root), verify=4)
+        assert np.random.rand() == expected
+
+    @pytest.mark.parametrize('kwargs', [
+        dict(max_unreadable_fraction=1.), dict(max_unreadable_fraction=-.1),
+        dict(verify='yes')
+    ])
+    def test_arguments_that_make_no_sense(self, root, kwargs):
+        with pytest.raises(ValueError, match=next(iter(kwargs))):
+            UnlabelledImages(data_root=str(root), **kwargs)
+
+
+class TestSmallImages:
+
+    def test_min_size_names_the_file(self, tmp_path):
+        write_images(tmp_path, 3, size=(64, 64))
+        write_images(tmp_path / 'small', 1, size=(64, 31))
+        with pytest.raises(ValueError,
+                           match=r'(?s)1 of 4.*small/000.jpg \(64 x 31\)'):
+            UnlabelledImages(data_root=str(tmp_path), min_size=32)
+        assert len(UnlabelledImages(data_root=str(tmp_path), min_size=31)) == 4
+
+    @pytest.mark.parametrize('view_size, warns', [(40, False), (41, True)])
+    def test_views_larger_than_most_images(self, tmp_path, log, view_size,
+                                           warns):
+        write_images(tmp_path, 3, size=(48, 40))
+        crop = [dict(type='RandomResizedCropWithBox')]
+        UnlabelledImages(
+            data_root=str(tmp_path),
+            pipeline=LOAD + [
+                dict(type='GeometricMultiView', num_views=2,
+                     transforms=[crop], view_size=view_size)
+            ])
+        assert ('view_size' in ''.join(log)) == warns
+
+    def test_one_pixel(self, tmp_path):
+        Image.new('RGB', (1, 1)).save(tmp_path / 'a.png')
+        dataset = UnlabelledImages(data_root=str(tmp_path), pipeline=LOAD)
+        assert dataset[0]['img'].shape == (1, 1, 3)
