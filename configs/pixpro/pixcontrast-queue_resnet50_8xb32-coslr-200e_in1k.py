@@ -1,0 +1,11 @@
+# PixContrast's views and pairs against DenseCL's queues of negatives.
+_base_ = [
+    '../_base_/models/densecl_r50.py',
+    '../_base_/datasets/imagenet_byol.py',
+    '../_base_/schedules/sgd_coslr_200e.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    correspondence=dict(
+        _delete_=True, type='GeometricCorrespondence', radius=0.7))
+train_dataloader = dict(batch_size=32)
