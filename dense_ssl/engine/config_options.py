@@ -111,10 +111,11 @@ def check_options(cfg: Config, options: Dict[str, Any],
 def _check_one(cfg, merged, key, variables):
     top = key.split('.')[0]
     if top in cfg and top not in _TOP_LEVEL and top not in variables:
+        used = [p for p in _paths(cfg) if p.split('.')[-1] == top and p != top]
         raise ValueError(
             f'--cfg-options {key}: {top} is a variable of the config file, '
             'already used up when options are merged, so this would change '
-            'nothing. Override the keys it was used for.')
+            f'nothing. Override {", ".join(used) or "the keys it set"}.')
     node, new, path = cfg, merged, []
     for name in key.split('.'):
         where = '.'.join(path)

@@ -113,7 +113,7 @@ def retarget_data(cfg: Config, options: dict) -> None:
     if dataset is None:
         raise ValueError('--cfg-options data_root: this config has no '
                          'train_dataloader.dataset to point there.')
-    while dataset.get('dataset') is not None:  # a wrapper such as RepeatDataset
+    while dataset.get('dataset') is not None:  # e.g. RepeatDataset
         dataset = dataset.dataset
     if 'train_dataloader.dataset.data_root' not in options:
         dataset.data_root = str(options['data_root'])

@@ -76,7 +76,8 @@ def test_accepted(cfg, key):
     ('optim_wrapper.optimizer.momentm', 'optim_wrapper.optimizer.momentum'),
     ('optim_wraper.optimizer.lr', 'optim_wrapper'),
     ('train_dataloader.batchsize', 'train_dataloader.batch_size'),
-    ('train_dataloader.dataset.data_rot', 'train_dataloader.dataset.data_root'),
+    ('train_dataloader.dataset.data_rot',
+     'train_dataloader.dataset.data_root'),
     ('train_cfg.max_epoch', 'train_cfg.max_epochs'),
     ('default_hooks.checkpoin.interval', 'default_hooks.checkpoint'),
     ('param_scheduler.0.T_Max', 'param_scheduler.0.T_max'),
@@ -113,8 +114,11 @@ def test_key_below_a_number(cfg):
 
 
 def test_variable_that_is_used_up_already(cfg):
-    with pytest.raises(ValueError, match='would change nothing'):
+    cfg.train_dataloader.dataset.pipeline.append(
+        dict(type='Resize', view_size=224))
+    with pytest.raises(ValueError, match='would change nothing') as error:
         check_options(cfg, {'view_size': 96})
+    assert 'train_dataloader.dataset.pipeline.2.view_size' in str(error.value)
 
 
 def test_check_leaves_the_config_alone(cfg):

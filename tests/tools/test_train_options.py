@@ -23,6 +23,7 @@ SMALL = [
     'model.backbone.depth=18', 'model.projector.in_channels=512',
     'model.projector.hidden_channels=32', 'model.queue_len=6',
     'train_dataloader.batch_size=4', 'train_dataloader.num_workers=0',
+    'train_dataloader.dataset.pipeline.1.view_size=64',
     'train_cfg.max_epochs=1', 'default_hooks.logger.interval=1',
     'default_hooks.checkpoint.interval=1'
 ]

@@ -1,0 +1,49 @@
+"""A script outside the repository uses dense_ssl as a plugin."""
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+CONFIG = '''
+_base_ = 'dense_ssl::densecl/densecl_resnet50_8xb32-coslr-200e_folder.py'
+train_dataloader = dict(
+    batch_size=2, num_workers=1, dataset=dict(data_root='images'))
+model = dict(
+    queue_len=4,
+    backbone=dict(depth=18),
+    projector=dict(in_channels=512, hidden_channels=8))
+train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=2)
+param_scheduler = None
+'''
+SCRIPT = '''
+import dense_ssl
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+cfg = Config.fromfile('config.py')
+cfg.work_dir = 'run'
+runner = Runner.from_cfg(cfg)
+runner.train()
+assert runner.iter == 2
+'''
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason='mmengine adds _scope_ to collate_fn and worker_init_fn when a '
+    'config is inherited as package::path, and hands it to the functions')
+def test_script_that_inherits_a_config_trains(tmp_path):
+    (tmp_path / 'images').mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(8):
+        pixels = rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / 'images' / f'{i}.png')
+    (tmp_path / 'config.py').write_text(CONFIG)
+    (tmp_path / 'script.py').write_text(SCRIPT)
+    done = subprocess.run([sys.executable, 'script.py'],
+                          cwd=tmp_path,
+                          capture_output=True,
+                          text=True)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
