@@ -1,0 +1,123 @@
+"""Which cells of two views a network takes for the same thing."""
+from typing import Optional, Tuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from dense_ssl.models.correspondence import SimilarityCorrespondence, ViewMap
+from dense_ssl.models.geometry import cell_distance
+
+__all__ = ['draw_correspondence', 'correct_matches', 'tensor_to_image']
+
+GAP = 16  # pixels between the two views
+RIGHT, WRONG, UNKNOWN = (40, 200, 60), (230, 60, 50), (250, 210, 60)
+
+
+def tensor_to_image(view: Tensor, mean, std) -> np.ndarray:
+    """A normalised view as a picture.
+
+    Args:
+        view (Tensor): (3, H, W), normalised RGB.
+        mean, std: Three values each, as the data preprocessor has them.
+
+    Returns:
+        np.ndarray: uint8 (H, W, 3), RGB.
+    """
+    mean, std = (
+        torch.as_tensor(x, dtype=torch.float32).reshape(3, 1, 1)
+        for x in (mean, std))
+    pixels = (view.detach().float().cpu() * std + mean).round().clamp(0, 255)
+    return pixels.byte().permute(1, 2, 0).numpy()
+
+
+def correct_matches(index: Tensor,
+                    boxes_a: Tensor,
+                    boxes_b: Tensor,
+                    size_a: Tuple[int, int],
+                    size_b: Tuple[int, int],
+                    radius: float = 0.7) -> Tuple[Tensor, Tensor]:
+    """Which matches are right, judged by the views' boxes.
+
+    Args:
+        index (Tensor): Matched cell of view b, int64 (N, Ha*Wa).
+        boxes_a, boxes_b (Tensor): View boxes (N, 4).
+        size_a, size_b (tuple): (H, W) of the feature maps.
+        radius (float): Largest distance of a right match, in bin diagonals
+            (PixPro, sec. 3.1).
+
+    Returns:
+        tuple: bool (N, Ha*Wa) each: the match is right; a right match
+        exists at all, that is, the cell lies in the views' overlap.
+    """
+    distance = cell_distance(boxes_a, boxes_b, size_a, size_b)
+    matched = distance.gather(2, index.unsqueeze(2)).squeeze(2)
+    return matched < radius, distance.amin(dim=2) < radius
+
+
+def _enlarge(image: np.ndarray, side: int) -> np.ndarray:
+    height, width = image.shape[:2]
+    return cv2.resize(
+        image, (round(side * width / height), side),
+        interpolation=cv2.INTER_CUBIC)
+
+
+def _centre(cell: int, size: Tuple[int, int], image: np.ndarray):
+    row, column = divmod(cell, size[1])
+    return (round((column + .5) * image.shape[1] / size[1]),
+            round((row + .5) * image.shape[0] / size[0]))
+
+
+@torch.no_grad()
+def draw_correspondence(image_a: np.ndarray,
+                        image_b: np.ndarray,
+                        features_a: Tensor,
+                        features_b: Tensor,
+                        boxes: Optional[Tuple[Tensor, Tensor]] = None,
+                        max_lines: int = 16,
+                        side: int = 320) -> np.ndarray:
+    """Two views side by side, their most similar cells joined by lines.
+
+    Cells are matched as DenseCL does, by the cosine of backbone features
+    (its eq. 2 and 3). With boxes, lines are green where the match lies on
+    the same spot of the source image, red where it does not, and cells
+    outside the views' overlap, which have no right answer, are left out.
+    Without boxes all lines are yellow.
+
+    Args:
+        image_a, image_b (np.ndarray): The views, uint8 (H, W, 3), RGB.
+        features_a, features_b (Tensor): Feature maps (C, h, w).
+        boxes (tuple, optional): View boxes of both, each (4, ).
+        max_lines (int): Draw the matches with the highest similarity.
+        side (int): Height of the drawn views in pixels.
+
+    Returns:
+        np.ndarray: uint8 (side, width, 3), RGB.
+    """
+    sizes = features_a.shape[-2:], features_b.shape[-2:]
+    a, b = ViewMap(features_a[None].float()), ViewMap(features_b[None].float())
+    closeness, index = SimilarityCorrespondence().closeness(a, b).max(dim=2)
+    wanted = torch.ones_like(index[0], dtype=torch.bool)
+    if boxes is not None:
+        right, wanted = (
+            x[0] for x in correct_matches(index, boxes[0][None].float(),
+                                          boxes[1][None].float(), *sizes))
+
+    left, other = _enlarge(image_a, side), _enlarge(image_b, side)
+    canvas = np.full((side, left.shape[1] + GAP + other.shape[1], 3), 255,
+                     np.uint8)
+    canvas[:, :left.shape[1]] = left
+    canvas[:, left.shape[1] + GAP:] = other
+    order = closeness[0].argsort(descending=True)
+    for cell in order[wanted[order]][:max_lines].tolist():
+        x1, y1 = _centre(cell, sizes[0], left)
+        x2, y2 = _centre(int(index[0, cell]), sizes[1], other)
+        x2 += left.shape[1] + GAP
+        colour = UNKNOWN if boxes is None else (
+            RIGHT if right[cell] else WRONG)
+        cv2.line(canvas, (x1, y1), (x2, y2), colour, 2, cv2.LINE_AA)
+        for point in ((x1, y1), (x2, y2)):
+            cv2.circle(canvas, point, 4, colour, -1, cv2.LINE_AA)
+            cv2.circle(canvas, point, 4, (0, 0, 0), 1, cv2.LINE_AA)
+    return canvas
