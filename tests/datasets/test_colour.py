@@ -37,7 +37,8 @@ def test_jitter_is_torchvisions():
 
 def test_grey_is_torchvisions():
     ours = apply_colour(IMG, ColourParams(grey=True))
-    assert (ours == np.asarray(RandomGrayscale(1.)(Image.fromarray(IMG)))).all()
+    theirs = RandomGrayscale(1.)(Image.fromarray(IMG))
+    assert (ours == np.asarray(theirs)).all()
     assert np.abs(ours[..., 0] - IMG @ [.299, .587, .114]).max() <= 1
 
 

@@ -132,7 +132,8 @@ class TestCropAsTorchvision:
     def test_central_crop_when_nothing_fits(self, shape):
         crop = RandomResizedCropWithBox(8, crop_ratio_range=(1, 1))
         image = torch.zeros(3, *shape)
-        expected = RandomResizedCrop.get_params(image, (1., 1.), (3 / 4, 4 / 3))
+        expected = RandomResizedCrop.get_params(
+            image, (1., 1.), (3 / 4, 4 / 3))
         assert crop.rand_crop_params(np.zeros((*shape, 3))) == expected
 
     @pytest.mark.parametrize('low, shape', [(.08, (48, 64)), (.2, (60, 33))])

@@ -141,7 +141,7 @@ class RandomColour(BaseTransform):
         return results
 
     def __repr__(self) -> str:
-        probs = ', '.join(f'{key}={value}' for key, value in self.probs.items())
+        probs = ', '.join(f'{k}={v}' for k, v in self.probs.items())
         return (f'{type(self).__name__}({self.jitter}, {probs}, '
                 f'blur_sigma={self.blur_sigma}, '
                 f'solarise_threshold={self.solarise_threshold})')

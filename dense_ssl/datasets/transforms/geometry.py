@@ -56,8 +56,11 @@ class RandomResizedCropWithBox(RandomResizedCrop):
     def transform(self, results: dict) -> dict:
         img = results['img']
         top, left, height, width = self.rand_crop_params(img)
-        crop = Image.fromarray(img[top:top + height, left:left + width])
-        view = crop.resize(tuple(self.scale[::-1]), self.resample)
+        # Pillow takes 1.5 ms to read a strided array of 500 x 400 pixels,
+        # 0.1 ms to read a copy.
+        crop = np.ascontiguousarray(img[top:top + height, left:left + width])
+        view = Image.fromarray(crop).resize(
+            tuple(self.scale[::-1]), self.resample)
         results['img'] = np.asarray(view)
         results['img_shape'] = tuple(self.scale)
         results['view_box'] = crop_to_box(top, left, height, width,
@@ -80,7 +83,8 @@ class RandomFlipWithBox(BaseTransform):
     """
 
     def __init__(self, prob: float = 0.5, vertical_prob: float = 0.) -> None:
-        for name, value in dict(prob=prob, vertical_prob=vertical_prob).items():
+        probs = dict(prob=prob, vertical_prob=vertical_prob)
+        for name, value in probs.items():
             if not 0 <= value <= 1:
                 raise ValueError(f'RandomFlipWithBox: {name} must lie in '
                                  f'[0, 1], got {value}')
