@@ -1,22 +1,8 @@
-# Backbone, FPN and towers of mmdet's FCOS (paper, sec. 3.4): P3 to P6, up to
-# the third convolution of both towers. P7 is too small to take part.
-_base_ = 'pixpro_resnet50_8xb128-coslr-100e_in1k.py'
-model = dict(
-    backbone=dict(out_indices=(0, 1, 2, 3)),
-    neck=dict(
-        type='mmdet.FPN',
-        in_channels=[256, 512, 1024, 2048],
-        out_channels=256,
-        start_level=1,
-        add_extra_convs='on_output',
-        relu_before_extra_convs=True,
-        num_outs=4,
-        norm_cfg=dict(type='BN')),
-    levels=(0, 1, 2, 3),
-    tower=dict(
-        type='DenseTower',
-        in_channels=256,
-        stacked_convs=3,
-        norm_cfg=dict(type='BN')),
-    # both towers, four levels each
-    projector=dict(in_channels=256, num_levels=8))
+_base_ = [
+    '../_base_/models/pixpro_fpn_head_r50.py',
+    '../_base_/datasets/imagenet_byol.py',
+    '../_base_/schedules/lars_coslr_100e.py',
+    '../_base_/default_runtime.py',
+]
+train_dataloader = dict(batch_size=128)
+optim_wrapper = dict(type='AmpOptimWrapper', loss_scale='dynamic')

@@ -1,14 +1,8 @@
-# Backbone and FPN of mmdet's Mask R-CNN: every level with weights, P2 to P5.
-# P2 (56x56) is averaged to 28x28: pairs grow with the fourth power.
-_base_ = 'pixpro_resnet50_8xb128-coslr-100e_in1k.py'
-model = dict(
-    backbone=dict(out_indices=(0, 1, 2, 3)),
-    neck=dict(
-        type='mmdet.FPN',
-        in_channels=[256, 512, 1024, 2048],
-        out_channels=256,
-        num_outs=4,
-        norm_cfg=dict(type='BN')),
-    levels=(0, 1, 2, 3),
-    max_grid=28,
-    projector=dict(in_channels=256, num_levels=4))
+_base_ = [
+    '../_base_/models/pixpro_fpn_r50.py',
+    '../_base_/datasets/imagenet_byol.py',
+    '../_base_/schedules/lars_coslr_100e.py',
+    '../_base_/default_runtime.py',
+]
+train_dataloader = dict(batch_size=128)
+optim_wrapper = dict(type='AmpOptimWrapper', loss_scale='dynamic')

@@ -1,4 +1,8 @@
 # Your own images: --cfg-options data_root=DIR
-_base_ = 'pixpro-inst_resnet50_8xb128-coslr-100e_in1k.py'
-data_root = 'data/images'
-train_dataloader = dict(num_workers=4, dataset=dict(data_root=data_root))
+_base_ = [
+    '../_base_/models/pixpro_inst_r50.py',
+    '../_base_/datasets/folder_byol.py',
+    '../_base_/schedules/lars_coslr_100e.py',
+    '../_base_/folder_runtime.py',
+]
+train_dataloader = dict(batch_size=128)

@@ -1,14 +1,8 @@
-# With the instance branch, weight alpha = 1 (paper, sec. 3.3).
-_base_ = 'pixpro_resnet50_8xb128-coslr-100e_in1k.py'
-model = dict(
-    instance_weight=1.,
-    instance_projector=dict(
-        type='PixelProjector',
-        in_channels=2048,
-        hidden_channels=4096,
-        out_channels=256),
-    instance_predictor=dict(
-        type='PixelProjector',
-        in_channels=256,
-        hidden_channels=4096,
-        out_channels=256))
+_base_ = [
+    '../_base_/models/pixpro_inst_r50.py',
+    '../_base_/datasets/imagenet_byol.py',
+    '../_base_/schedules/lars_coslr_100e.py',
+    '../_base_/default_runtime.py',
+]
+train_dataloader = dict(batch_size=128)
+optim_wrapper = dict(type='AmpOptimWrapper', loss_scale='dynamic')

@@ -1,19 +1,8 @@
-_base_ = 'pixpro-inst_resnet50_8xb128-coslr-100e_in1k.py'
-param_scheduler = [
-    dict(
-        type='LinearLR',
-        start_factor=0.01,
-        by_epoch=True,
-        begin=0,
-        end=5,
-        convert_to_iter_based=True),
-    dict(
-        type='CosineAnnealingLR',
-        T_max=395,
-        eta_min=1e-6,
-        by_epoch=True,
-        begin=5,
-        end=400,
-        convert_to_iter_based=True)
+_base_ = [
+    '../_base_/models/pixpro_inst_r50.py',
+    '../_base_/datasets/imagenet_byol.py',
+    '../_base_/schedules/lars_coslr_400e.py',
+    '../_base_/default_runtime.py',
 ]
-train_cfg = dict(max_epochs=400)
+train_dataloader = dict(batch_size=128)
+optim_wrapper = dict(type='AmpOptimWrapper', loss_scale='dynamic')

@@ -17,8 +17,6 @@ def images(tmp_path_factory):
 
 def recipe(name, *args, accumulate=1, **kwargs):
     cfg = config(name, *args, **kwargs)
-    cfg.optim_wrapper.type = 'OptimWrapper'  # no mixed precision on a CPU
-    cfg.optim_wrapper.pop('loss_scale')
     cfg.optim_wrapper.accumulative_counts = accumulate
     return cfg
 

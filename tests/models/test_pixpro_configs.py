@@ -31,7 +31,6 @@ def shrink(model):
     """ResNet-18 and narrow layers instead of ResNet-50."""
     model = copy.deepcopy(model)
     model.backbone.depth = 18
-    channels = {256: 64, 512: 128, 1024: 256, 2048: 512}
     if model.get('neck'):
         model.neck.in_channels = [64, 128, 256, 512]
         model.neck.out_channels = 16
@@ -44,7 +43,7 @@ def shrink(model):
             part.in_channels = {
                 'instance_projector': 512,
                 'instance_predictor': 16
-            }.get(key, 16 if model.get('neck') else channels[2048])
+            }.get(key, 16 if model.get('neck') else 512)
         if key == 'propagation':
             part.in_channels = 16
     if 'queue_len' in model:
@@ -58,7 +57,7 @@ def distinct():
     for path in CONFIGS:
         cfg = Config.fromfile(path)
         found.setdefault(
-            str(dict(cfg.model)) + str(dict(cfg.optim_wrapper)), path)
+            str(cfg.model) + str(cfg.optim_wrapper.optimizer), path)
     return list(found.values())
 
 
@@ -97,3 +96,36 @@ def test_takes_a_step(path):
             (p, ) = group['params']
             assert group['weight_decay'] == (0. if p.dim() == 1 else 1e-5)
         assert wrapper.optimizer.exclude_1d
+
+
+GRIDS = {
+    'fpn': [(28, 28), (28, 28), (14, 14), (7, 7)],
+    'fpn-head': 2 * [(28, 28), (14, 14), (7, 7), (4, 4)]
+}
+
+
+@pytest.mark.parametrize('path', distinct(), ids=lambda p: p.stem)
+def test_real_sizes_fit_together(path):
+    """The configured networks on tensors of full size without numbers."""
+    cfg = Config.fromfile(path)
+    if cfg.model.type == 'DenseCL':
+        return
+    with DefaultScope.overwrite_default_scope('dense_ssl'):
+        model = MODELS.build(cfg.model).to('meta')
+    image = torch.empty(4, 3, 224, 224, device='meta')
+    variant = path.stem.split('_')[0].partition('-')[2]
+    for networks in (model, model.momentum_encoder):
+        encoding = model.encode(networks, image)
+        grids = [tuple(model.predict(c).shape) for c in encoding.cells]
+        assert grids == [(4, 256, *size)
+                         for size in GRIDS.get(variant, [(7, 7)])]
+    if variant == 'inst':
+        assert model.instance_predictor(encoding.image).shape[1] == 256
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=NAMES)
+def test_mixed_precision_where_there_are_gpus(path):
+    """On folders it is left to --amp: those run without a GPU, too."""
+    wrapper = Config.fromfile(path).optim_wrapper
+    amp = '8xb128' in path.stem and not path.stem.endswith('_folder')
+    assert wrapper.type == ('AmpOptimWrapper' if amp else 'OptimWrapper')

@@ -1,7 +1,6 @@
 # PixPro's optimiser: lr 1.0 for every 256 images of a step, here 1024.
 optim_wrapper = dict(
-    type='AmpOptimWrapper',
-    loss_scale='dynamic',
+    type='OptimWrapper',
     optimizer=dict(
         type='LARS', variant='pixpro', lr=4.0, momentum=0.9,
         weight_decay=1e-5),

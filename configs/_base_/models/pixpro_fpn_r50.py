@@ -1,0 +1,14 @@
+# Backbone and FPN of mmdet's Mask R-CNN: every level with weights, P2 to P5.
+# P2 (56x56) is averaged to 28x28: pairs grow with the fourth power.
+_base_ = './pixpro_r50.py'
+model = dict(
+    backbone=dict(out_indices=(0, 1, 2, 3)),
+    neck=dict(
+        type='mmdet.FPN',
+        in_channels=[256, 512, 1024, 2048],
+        out_channels=256,
+        num_outs=4,
+        norm_cfg=dict(type='BN')),
+    levels=(0, 1, 2, 3),
+    max_grid=28,
+    projector=dict(in_channels=256, num_levels=4))

@@ -1,0 +1,8 @@
+_base_ = [
+    '../_base_/models/pixpro_fpn_head_r50.py',
+    '../_base_/datasets/coco_byol.py',
+    '../_base_/schedules/lars_coslr_800e.py',
+    '../_base_/default_runtime.py',
+]
+train_dataloader = dict(batch_size=128)
+optim_wrapper = dict(type='AmpOptimWrapper', loss_scale='dynamic')
