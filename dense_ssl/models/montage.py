@@ -105,7 +105,7 @@ def assemble(images: Tensor,
 
 @MODELS.register_module()
 class MontageAssembler(nn.Module):
-    """Shrink images and lay them out in grids (MCL, sec. 3.1).
+    """Shrink images and lay them out in grids (MCL, arXiv 2304.02010).
 
     It has no parameters and works where the images are.
 

@@ -21,6 +21,8 @@ def shrink(cfg: Config, data_root, work_dir) -> Config:
         if 'scale' in pipeline[0]:
             pipeline[0].scale = pipeline[0].scale * 64 // 224
     cfg.train_dataloader.dataset.data_root = str(data_root)
+    cfg.optim_wrapper.type = 'OptimWrapper'  # mixed precision needs CUDA
+    cfg.optim_wrapper.pop('loss_scale', None)
     cfg.merge_from_dict({
         'train_dataloader.num_workers': 0,
         'train_dataloader.batch_size': 4,

@@ -26,7 +26,7 @@ class LevelContrast(NamedTuple):
 
 @MODELS.register_module()
 class MultiLevelContrastHead(BaseModule):
-    r"""Find each cell's image among all images (MCL, sec. 3.3).
+    r"""Find each cell's image among all images (MCL, arXiv 2304.02010).
 
     .. math:: L_l = 2 \tau w_l \, CE(z_l T^\top / \tau, \text{labels})
 

@@ -12,7 +12,7 @@ from ..montage import cut_cells
 
 @MODELS.register_module()
 class RegionHead(BaseModule):
-    """Embed each cell of a feature map on its own (MCL, sec. 3.2).
+    """Embed each cell of a feature map on its own (MCL, arXiv 2304.02010).
 
     The map is cut first, so the convolutions see zeros beyond a cell's
     border and nothing leaks from one image of a montage to the next. Then
