@@ -30,10 +30,6 @@ assert runner.iter == 2
 '''
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason='mmengine adds _scope_ to collate_fn and worker_init_fn when a '
-    'config is inherited as package::path, and hands it to the functions')
 def test_script_that_inherits_a_config_trains(tmp_path):
     (tmp_path / 'images').mkdir()
     rng = np.random.default_rng(0)

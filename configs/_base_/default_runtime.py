@@ -10,6 +10,7 @@ default_hooks = dict(
 
 custom_hooks = [
     dict(type='EpochSeedHook'),
+    dict(type='DataCheckHook'),
     dict(type='BatchNormCheckHook'),
     dict(type='QueueLengthHook', if_longer='error'),
     dict(type='MomentumScheduleHook'),

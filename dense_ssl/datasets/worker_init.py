@@ -1,6 +1,7 @@
 """What every process that loads images does before it starts."""
 import os
 import random
+from typing import Optional
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ def process_rank() -> int:
 
 
 @FUNCTIONS.register_module()
-def worker_init(worker_id: int) -> None:
+def worker_init(worker_id: int, _scope_: Optional[str] = None) -> None:
     """Pin threads and make this loader worker's random numbers its own.
 
     Seeds torch, numpy and ``random`` from torch's seed for this loader and
@@ -27,7 +28,8 @@ def worker_init(worker_id: int) -> None:
     no two workers repeat each other on any process, not even when the main
     processes were seeded alike; the same seed, processes and workers give the
     same numbers. OpenCV and torch get one thread each, since the workers are
-    the parallelism.
+    the parallelism. ``_scope_`` is not used: mmengine puts it into every dict of
+    an inherited config.
     """
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

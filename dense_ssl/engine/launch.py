@@ -38,7 +38,8 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         help='override config keys: key=value ...; a list is key=a,b or '
         'key="[a,b]", an entry of a list is key.0.name=value. Keys that '
         'nothing would read are refused. data_root=DIR retargets the '
-        'training data.')
+        'training data, view_size=N resizes the views, and the learning '
+        'rate follows train_cfg.max_epochs.')
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
@@ -74,10 +75,14 @@ def merge_arguments(cfg: Config, args: argparse.Namespace) -> None:
             unusable work folder, TensorBoard asked for but not installed.
     """
     options = flatten(args.cfg_options or {})
-    check_options(cfg, options, variables=('data_root', ))
+    check_options(cfg, options, variables=('data_root', 'view_size'))
     cfg.merge_from_dict(options)
     if 'data_root' in options:
         retarget_data(cfg, options)
+    if 'view_size' in options:
+        resize_views(cfg, options['view_size'])
+    if 'train_cfg.max_epochs' in options:
+        fit_schedule(cfg, options)
 
     cfg.launcher = args.launcher
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
@@ -123,6 +128,43 @@ def retarget_data(cfg: Config, options: dict) -> None:
                 hook.if_longer = 'fit'
 
 
+def resize_views(cfg: Config, size) -> None:
+    """Make all views of the training pipeline ``size`` pixels.
+
+    Raises:
+        ValueError: The pipeline has no GeometricMultiView.
+    """
+    views = [
+        step for step in cfg.train_dataloader.dataset.pipeline
+        if step['type'] == 'GeometricMultiView'
+    ]
+    if not views:
+        raise ValueError('--cfg-options view_size: the training pipeline has '
+                         'no GeometricMultiView.')
+    for step in views:
+        step.view_size = size
+
+
+def fit_schedule(cfg: Config, options: dict) -> None:
+    """Stretch the parameter schedules to a new number of epochs.
+
+    A learning rate that ends with training shall do so when the length of
+    training changes; warm-ups keep theirs while they fit. Schedules changed
+    by ``options`` are left as they are.
+    """
+    schedules = [s for s in cfg.get('param_scheduler') or [] if s.by_epoch]
+    epochs = cfg.train_cfg.max_epochs
+    old = max((s.get('end', 0) for s in schedules), default=0)
+    if any(k.startswith('param_scheduler') for k in options) or not old:
+        return
+    for s in schedules:
+        begin, end = s.get('begin', 0), s.get('end', old)
+        s.begin = min(begin, epochs - 1) if begin else begin
+        s.end = epochs if end == old else min(end, epochs - 1)
+        if s.get('T_max') == end - begin:
+            s.T_max = s.end - s.begin
+
+
 def _check_work_dir(path: str) -> None:
     try:
         os.makedirs(path, exist_ok=True)
@@ -140,7 +182,7 @@ def _complete_dataloader(cfg: Config, field: str, no_pin_memory: bool) -> None:
     loader = cfg[field]
     loader.setdefault('pin_memory', True)
     loader.setdefault('persistent_workers', True)
-    loader.setdefault('collate_fn', dict(type='default_collate'))
+    loader.setdefault('collate_fn', dict(type='collate_views'))
     if no_pin_memory or not torch.cuda.is_available():
         loader.pin_memory = False  # torch would only warn about it
     if loader.get('num_workers', 0) == 0:  # torch refuses both without workers

@@ -92,7 +92,7 @@ def test_queue_fits_the_folder(images, tmp_path):
 
 
 def test_queue_longer_than_the_data_set_is_refused(images, tmp_path):
-    cfg = config(DENSECL, images, tmp_path, **{'custom_hooks.2.if_longer': 'error'})
+    cfg = config(DENSECL, images, tmp_path, **{'custom_hooks.3.if_longer': 'error'})
     with pytest.raises(ValueError, match='65536 .*13 images.*queue_len=8'):
         train(cfg)
 
@@ -120,3 +120,40 @@ def test_training_checkpoint_names_the_online_backbone(images, tmp_path):
     assert prefixes == {
         'backbone', 'projector', 'momentum_encoder', 'queue', 'dense_queue'
     }
+
+
+def test_a_data_set_smaller_than_a_batch_is_refused(images, tmp_path):
+    cfg = config(DENSECL, images, tmp_path,
+                 **{'train_dataloader.batch_size': 14})
+    with pytest.raises(ValueError, match='13 images make no batch of 14'):
+        train(cfg)
+
+
+def test_skipped_files_are_counted_in_the_log(tmp_path):
+    folder = image_folder(tmp_path / 'images', 9)
+    (folder / 'broken.png').write_bytes(b'no image')
+    options = {
+        'train_dataloader.dataset.max_unreadable_fraction': 0.2,
+        'train_dataloader.dataset.verify': False,
+        'train_dataloader.batch_size': 5,
+    }
+    runner, _ = train(
+        config(DENSECL, folder, tmp_path / 'run', epochs=1, **options))
+    log = next((tmp_path / 'run').glob('*/*.log')).read_text()
+    assert '1 of 10 files could not be read' in log
+
+
+def test_mixed_precision_recipes_run_in_float32_on_cpu(images, tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip('there is an accelerator')
+    cfg = config(
+        DENSECL,
+        images,
+        tmp_path,
+        epochs=1,
+        **{
+            'optim_wrapper.type': 'AmpOptimWrapper',
+            'optim_wrapper.loss_scale': 'dynamic'
+        })
+    _, recorder = train(cfg)
+    assert len(recorder.losses) == 3

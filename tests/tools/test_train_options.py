@@ -206,3 +206,38 @@ def test_launcher_refuses_a_wrong_number_of_processes():
     done = tool(ROOT / 'tools' / 'dist_train.sh', PRESET, 'two')
     assert done.returncode == 2
     assert "'two'" in done.stderr
+
+
+def test_learning_rate_follows_the_number_of_epochs():
+    cfg = Config(
+        dict(
+            train_cfg=dict(max_epochs=6),
+            param_scheduler=[
+                dict(type='LinearLR', by_epoch=True, begin=0, end=5),
+                dict(
+                    type='CosineAnnealingLR',
+                    by_epoch=True,
+                    begin=5,
+                    end=100,
+                    T_max=95)
+            ]))
+    launch.fit_schedule(cfg, {'train_cfg.max_epochs': 6})
+    assert [(s.begin, s.end) for s in cfg.param_scheduler] == [(0, 5), (5, 6)]
+    assert cfg.param_scheduler[1].T_max == 1
+    cfg.train_cfg.max_epochs = 3
+    launch.fit_schedule(cfg, {'train_cfg.max_epochs': 3})
+    assert [(s.begin, s.end) for s in cfg.param_scheduler] == [(0, 2), (2, 3)]
+    cfg.train_cfg.max_epochs = 50
+    launch.fit_schedule(cfg, {'train_cfg.max_epochs': 50, 'param_scheduler.0.end': 2})
+    assert cfg.param_scheduler[1].end == 3  # the user's own schedule
+
+
+def test_view_size_reaches_the_views():
+    step = dict(type='GeometricMultiView', view_size=224)
+    cfg = Config(
+        dict(train_dataloader=dict(dataset=dict(pipeline=[step]))))
+    launch.resize_views(cfg, 96)
+    assert cfg.train_dataloader.dataset.pipeline[0].view_size == 96
+    cfg.train_dataloader.dataset.pipeline = []
+    with pytest.raises(ValueError, match='no GeometricMultiView'):
+        launch.resize_views(cfg, 96)

@@ -15,6 +15,6 @@ train_dataloader = dict(
     persistent_workers=False,
     pin_memory=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    collate_fn=dict(type='default_collate'),
+    collate_fn=dict(type='collate_views'),
     worker_init_fn=dict(type='worker_init'),
     dataset=dict(type='UnlabelledImages', data_root=None, pipeline=[]))

@@ -77,7 +77,8 @@ class GeometricMultiView(MultiView):
             raise ValueError(
                 f'no view_box was recorded for views {missing}: use '
                 f'{CROP} in their pipelines')
-        results['img'] = [view['img'] for view in views]
+        # Pillow's arrays are read-only, which torch warns about
+        results['img'] = [np.require(v['img'], None, 'W') for v in views]
         results['view_boxes'] = np.stack([view['view_box'] for view in views])
         return results
 

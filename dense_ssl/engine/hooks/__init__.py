@@ -1,10 +1,11 @@
 """Hooks of pre-training."""
 from .batch_norm_check_hook import BatchNormCheckHook
+from .data_check_hook import DataCheckHook
 from .epoch_seed_hook import EpochSeedHook
 from .momentum_schedule_hook import MomentumScheduleHook
 from .queue_length_hook import QueueLengthHook
 
 __all__ = [
-    'BatchNormCheckHook', 'EpochSeedHook', 'MomentumScheduleHook',
-    'QueueLengthHook'
+    'BatchNormCheckHook', 'DataCheckHook', 'EpochSeedHook',
+    'MomentumScheduleHook', 'QueueLengthHook'
 ]

@@ -94,7 +94,7 @@ class MomentumSelfSupervisor(BaseSelfSupervisor):
             raise ValueError(
                 f'{views} views per image wanted, got {got}: set num_views '
                 'of GeometricMultiView in the pipeline, and '
-                "collate_fn=dict(type='default_collate')")
+                "collate_fn=dict(type='collate_views')")
 
     @staticmethod
     def view_boxes(data_samples: Sequence[DataSample],

@@ -1,0 +1,75 @@
+"""What every pre-training config must agree on with itself."""
+import re
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+import dense_ssl  # noqa: F401
+from dense_ssl.registry import DATASETS, HOOKS, MODELS, OPTIMIZERS
+
+ROOT = Path(__file__).resolve().parents[1] / 'configs'
+CONFIGS = sorted(
+    p.relative_to(ROOT).as_posix() for method in ('densecl', 'pixpro', 'mcl')
+    for p in (ROOT / method).glob('*.py'))
+
+
+def load(name: str) -> Config:
+    return Config.fromfile(ROOT / name)
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_name_says_what_the_config_does(name):
+    cfg = load(name)
+    gpus, batch = map(int, re.search(r'_(\d+)xb(\d+)-', name).groups())
+    assert cfg.train_dataloader.batch_size == batch
+    accumulate = re.search(r'-accum(\d+)-', name)
+    counts = cfg.optim_wrapper.get('accumulative_counts', 1)
+    assert counts == (int(accumulate[1]) if accumulate else 1)
+    # mmengine compares it with the images of an iteration, not of a step
+    assert cfg.auto_scale_lr.base_batch_size == gpus * batch
+    epochs = int(re.search(r'-(\d+)e_', name)[1])
+    assert cfg.train_cfg.max_epochs == epochs
+    depth = int(re.search(r'resnet(\d+)', name)[1])
+    assert cfg.model.backbone.depth == depth
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_learning_rate_ends_with_training(name):
+    cfg = load(name)
+    epochs = cfg.train_cfg.max_epochs
+    assert all(s.by_epoch for s in cfg.param_scheduler)
+    assert max(s.end for s in cfg.param_scheduler) == epochs
+    for s in cfg.param_scheduler:
+        if s.type == 'CosineAnnealingLR':
+            assert s.get('T_max', s.end - s.begin) == s.end - s.begin
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_every_part_exists(name):
+    cfg = load(name)
+    assert cfg.default_scope == 'dense_ssl'
+    assert cfg.data_root == cfg.train_dataloader.dataset.data_root
+    assert MODELS.get(cfg.model.type)
+    assert DATASETS.get(cfg.train_dataloader.dataset.type)
+    assert OPTIMIZERS.get(cfg.optim_wrapper.optimizer.type)
+    hooks = [h['type'] for h in cfg.custom_hooks]
+    assert all(HOOKS.get(h) for h in hooks)
+    assert {'EpochSeedHook', 'MomentumScheduleHook'} <= set(hooks)
+    assert not cfg.train_dataloader.persistent_workers
+
+
+@pytest.mark.parametrize('name', [n for n in CONFIGS if '_folder' in n])
+def test_folder_configs_take_any_number_of_images(name):
+    cfg = load(name)
+    for hook in cfg.custom_hooks:
+        if hook['type'] == 'QueueLengthHook' and 'queue_len' in cfg.model:
+            assert hook['if_longer'] == 'fit'
+
+
+@pytest.mark.parametrize('method', ['densecl', 'pixpro', 'mcl'])
+def test_metafile_lists_every_config(method):
+    listed = Config.fromfile(ROOT / method / 'metafile.yml').Models
+    assert sorted(m['Config'] for m in listed) == [
+        f'configs/{n}' for n in CONFIGS if n.startswith(method)
+    ]
