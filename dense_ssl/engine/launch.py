@@ -149,8 +149,9 @@ def fit_schedule(cfg: Config, options: dict) -> None:
     """Stretch the parameter schedules to a new number of epochs.
 
     A learning rate that ends with training shall do so when the length of
-    training changes; warm-ups keep theirs while they fit. Schedules changed
-    by ``options`` are left as they are.
+    training changes; warm-ups keep theirs while they fit, and go where no
+    epoch is left for them. Schedules changed by ``options`` are left as they
+    are.
     """
     schedules = [s for s in cfg.get('param_scheduler') or [] if s.by_epoch]
     epochs = cfg.train_cfg.max_epochs
@@ -163,6 +164,11 @@ def fit_schedule(cfg: Config, options: dict) -> None:
         s.end = epochs if end == old else min(end, epochs - 1)
         if s.get('T_max') == end - begin:
             s.T_max = s.end - s.begin
+    # mmengine refuses a schedule without an epoch.
+    cfg.param_scheduler = [
+        s for s in cfg.param_scheduler
+        if not s.by_epoch or s.end > s.get('begin', 0)
+    ]
 
 
 def _check_work_dir(path: str) -> None:

@@ -230,6 +230,10 @@ def test_learning_rate_follows_the_number_of_epochs():
     cfg.train_cfg.max_epochs = 50
     launch.fit_schedule(cfg, {'train_cfg.max_epochs': 50, 'param_scheduler.0.end': 2})
     assert cfg.param_scheduler[1].end == 3  # the user's own schedule
+    cfg.train_cfg.max_epochs = 1
+    launch.fit_schedule(cfg, {'train_cfg.max_epochs': 1})
+    (cosine, ) = cfg.param_scheduler  # no epoch for the warm-up
+    assert (cosine.begin, cosine.end, cosine.T_max) == (0, 1, 1)
 
 
 def test_view_size_reaches_the_views():
