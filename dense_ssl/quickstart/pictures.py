@@ -88,7 +88,7 @@ def main(work_dir: str, folder: str, *stages: str) -> None:
                                                      draw_segmentations)
     folder = Path(folder)
     run = {name: final_run(Path(work_dir) / name) for name in stages}
-    right = draw_views(*run['pretraining'], folder, view_size=160)
+    right = draw_views(*run['pretraining'], folder, view_size=224)
     (folder / 'matches.json').write_text(json.dumps(right))
     draw_detections(*run['detection'], folder)
     if 'segmentation' in run:

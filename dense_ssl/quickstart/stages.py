@@ -96,17 +96,27 @@ class Stage:
                 stamp['results'], seconds=stamp['seconds'], reused=True)
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
-        start = time.perf_counter()
+        start, cpu = time.perf_counter(), _cpu_seconds()
         results = work(self.folder)
         seconds = round(time.perf_counter() - start, 1)
         part = self.folder / (STAMP + '.part')
         part.write_text(
             json.dumps(
-                dict(inputs=self.inputs, results=results, seconds=seconds),
+                dict(
+                    inputs=self.inputs,
+                    results=results,
+                    seconds=seconds,
+                    cpu_seconds=round(_cpu_seconds() - cpu, 1)),
                 indent=1))
         os.replace(part, self.folder / STAMP)
         self.say(f'[{self.name}] done in {seconds:.0f} s')
         return dict(results, seconds=seconds, reused=False)
+
+
+def _cpu_seconds() -> float:
+    """CPU time of this process and its finished children."""
+    times = os.times()
+    return sum(times[:4])
 
 
 _TRAIN = re.compile(r'(Epoch|Iter)\(train\)\s*(\[.*?\](?:\[.*?\])?)')

@@ -63,6 +63,20 @@ def _enlarge(image: np.ndarray, side: int) -> np.ndarray:
         interpolation=cv2.INTER_CUBIC)
 
 
+def _spread(cells: list, columns: int, count: int) -> list:
+    """At most ``count`` cells, each as far as can be from those before."""
+    if not cells:
+        return []
+    points = np.array([divmod(c, columns) for c in cells], float)
+    chosen = [0]
+    distance = np.full(len(cells), np.inf)
+    while len(chosen) < min(count, len(cells)):
+        step = np.linalg.norm(points - points[chosen[-1]], axis=1)
+        distance = np.minimum(distance, step)
+        chosen.append(int(distance.argmax()))
+    return [cells[i] for i in chosen]
+
+
 def _centre(cell: int, size: Tuple[int, int], image: np.ndarray):
     row, column = divmod(cell, size[1])
     return (round((column + .5) * image.shape[1] / size[1]),
@@ -75,7 +89,7 @@ def draw_correspondence(image_a: np.ndarray,
                         features_a: Tensor,
                         features_b: Tensor,
                         boxes: Optional[Tuple[Tensor, Tensor]] = None,
-                        max_lines: int = 16,
+                        max_lines: int = 10,
                         side: int = 320) -> np.ndarray:
     """Two views side by side, their most similar cells joined by lines.
 
@@ -89,15 +103,16 @@ def draw_correspondence(image_a: np.ndarray,
         image_a, image_b (np.ndarray): The views, uint8 (H, W, 3), RGB.
         features_a, features_b (Tensor): Feature maps (C, h, w).
         boxes (tuple, optional): View boxes of both, each (4, ).
-        max_lines (int): Draw the matches with the highest similarity.
+        max_lines (int): Draw so many matches, spread over the first view.
         side (int): Height of the drawn views in pixels.
 
     Returns:
-        np.ndarray: uint8 (side, width, 3), RGB.
+        np.ndarray: uint8 (1.25 * side, width, 3), RGB. The second view sits
+        lower, so that lines of one row do not hide each other.
     """
     sizes = features_a.shape[-2:], features_b.shape[-2:]
     a, b = ViewMap(features_a[None].float()), ViewMap(features_b[None].float())
-    closeness, index = SimilarityCorrespondence().closeness(a, b).max(dim=2)
+    index = SimilarityCorrespondence().match(a, b).index
     wanted = torch.ones_like(index[0], dtype=torch.bool)
     if boxes is not None:
         right, wanted = (
@@ -105,18 +120,18 @@ def draw_correspondence(image_a: np.ndarray,
                                           boxes[1][None].float(), *sizes))
 
     left, other = _enlarge(image_a, side), _enlarge(image_b, side)
-    canvas = np.full((side, left.shape[1] + GAP + other.shape[1], 3), 255,
-                     np.uint8)
-    canvas[:, :left.shape[1]] = left
-    canvas[:, left.shape[1] + GAP:] = other
-    order = closeness[0].argsort(descending=True)
-    for cell in order[wanted[order]][:max_lines].tolist():
+    down, across = side // 4, left.shape[1] + GAP
+    canvas = np.full((side + down, across + other.shape[1], 3), 255, np.uint8)
+    canvas[:side, :left.shape[1]] = left
+    canvas[down:, across:] = other
+    cells = wanted.nonzero().flatten().tolist()
+    for cell in _spread(cells, sizes[0][1], max_lines):
         x1, y1 = _centre(cell, sizes[0], left)
         x2, y2 = _centre(int(index[0, cell]), sizes[1], other)
-        x2 += left.shape[1] + GAP
+        x2, y2 = x2 + across, y2 + down
         colour = UNKNOWN if boxes is None else (
             RIGHT if right[cell] else WRONG)
-        cv2.line(canvas, (x1, y1), (x2, y2), colour, 2, cv2.LINE_AA)
+        cv2.line(canvas, (x1, y1), (x2, y2), colour, 1, cv2.LINE_AA)
         for point in ((x1, y1), (x2, y2)):
             cv2.circle(canvas, point, 4, colour, -1, cv2.LINE_AA)
             cv2.circle(canvas, point, 4, (0, 0, 0), 1, cv2.LINE_AA)

@@ -72,7 +72,7 @@ def draw_detections(config,
                     checkpoint,
                     folder,
                     count: int = 6,
-                    score: float = 0.3) -> List[Path]:
+                    score: float = 0.25) -> List[Path]:
     """Draw ground truth (left) and detections (right) of validation images.
 
     Args:
