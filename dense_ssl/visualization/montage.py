@@ -4,7 +4,7 @@ from mmengine.config import Config
 from torchvision.utils import make_grid
 
 from dense_ssl.models.montage_levels import MontageLevels
-from dense_ssl.registry import DATASETS
+from dense_ssl.registry import DATASETS, MODELS
 
 
 def montage_picture(cfg: Config,
@@ -17,7 +17,8 @@ def montage_picture(cfg: Config,
         cfg (Config): An MCL config.
         data_root (str): Folder of images.
         batch_size (int): B, images drawn from the folder.
-        rows (int): Pictures of each level and side, repeated where there are fewer.
+        rows (int): Pictures of each level and side, repeated where there are
+            fewer.
 
     Returns:
         torch.Tensor: uint8 (3, H, W), a column for each level; the first
@@ -39,8 +40,15 @@ def montage_picture(cfg: Config,
     levels = MontageLevels(cfg.model.ratios, cfg.model.shares,
                            cfg.model.fpn_levels)
     chosen = torch.randperm(len(dataset))[:batch_size].tolist()
-    views = [dataset[i]['inputs'] for i in chosen]
-    views = [torch.stack(v) for v in zip(*views)]
+    items = [dataset[i] for i in chosen]
+    views = [torch.stack(v) for v in zip(*(i['inputs'] for i in items))]
+    # Colours may be left to the preprocessor; only normalising is not wanted.
+    preprocessor = MODELS.build(
+        dict(cfg.data_preprocessor, mean=None, std=None, _scope_='dense_ssl'))
+    views = preprocessor(
+        dict(inputs=views, data_samples=[i['data_samples'] for i in items]),
+        training=True)['inputs']
+    views = [v.round().clamp(0, 255).byte() for v in views]
     sides = [
         levels(views[start:start + len(levels)])
         for start in range(0, len(views), len(levels))

@@ -2,7 +2,6 @@
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.hub import get_config  # noqa: F401  (resolves mmdet::)
 
 from dense_ssl.registry import MODELS
 from dense_ssl.transfer import load_parts, plan_parts
@@ -22,7 +21,8 @@ def test_mask_rcnn_takes_backbone_fpn_and_box_head():
     from mmdet.registry import MODELS as DETECTORS
     from mmdet.utils import register_all_modules
     cfg = small(
-        Config.fromfile(CONFIGS / 'mcl/mcl_resnet50_32xb128-coslr-100e_in1k.py'))
+        Config.fromfile(
+            CONFIGS / 'mcl/mcl_resnet50_32xb128-coslr-100e_in1k.py'))
     weights = MODELS.build(dict(cfg.model, _scope_='dense_ssl')).state_dict()
     for name, tensor in weights.items():
         if tensor.is_floating_point():

@@ -229,7 +229,8 @@ def test_first_update_follows_the_first_step():
 
 def test_names_in_the_checkpoint():
     keys = set(mcl().state_dict())
-    for key in ('neck.lateral_convs.0.bn.weight', 'neck.fpn_convs.3.conv.weight',
+    for key in ('neck.lateral_convs.0.bn.weight',
+                'neck.fpn_convs.3.conv.weight',
                 'region_head.convs.1.bn.running_var', 'predictors.3.fc0.weight',
                 'momentum_encoder.region_head.convs.1.conv.weight',
                 'momentum_encoder.neck.fpn_convs.0.conv.weight'):
