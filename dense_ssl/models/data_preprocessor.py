@@ -1,9 +1,12 @@
-"""Batches of views to the training device, normalised there."""
+"""Batches of views to the training device, coloured and normalised there."""
+from typing import Optional, Sequence
+
 import numpy as np
 import torch
 from mmpretrain.models import SelfSupDataPreprocessor
 
 from dense_ssl.registry import MODELS
+from .batch_colour import batch_colour
 
 __all__ = ['DenseDataPreprocessor']
 
@@ -12,12 +15,15 @@ __all__ = ['DenseDataPreprocessor']
 class DenseDataPreprocessor(SelfSupDataPreprocessor):
     """mmpretrain's preprocessor of multi-view batches, moving less.
 
-    The views travel as uint8 and become floating point on the device. Data
-    samples stay on the host, where the original moves every sample of the
-    batch in a copy of its own: an algorithm that needs their ``view_boxes``
-    stacks and moves all of them at once. The boxes come as arrays, because
-    a loader's worker hands over a tensor as an open file, one for every
-    sample; here they become tensors.
+    The views travel as uint8 and become floating point on the device. Their
+    colours are changed there too if the samples carry ``view_colours``
+    (``RandomColour(on_device=True)``, see :func:`batch_colour`).
+
+    Data samples stay on the host, where the original moves every sample of
+    the batch in a copy of its own: an algorithm that needs their
+    ``view_boxes`` stacks and moves all of them at once. The boxes come as
+    arrays, because a loader's worker hands over a tensor as an open file, one
+    for every sample; here they become tensors.
 
     Args:
         mean, std (Sequence[float]): Per channel, on the scale 0..255, in the
@@ -47,16 +53,32 @@ class DenseDataPreprocessor(SelfSupDataPreprocessor):
         """
         inputs = self.cast_data(data['inputs'])
         single = isinstance(inputs, torch.Tensor)
-        views = [self._normalise(v) for v in ([inputs] if single else inputs)]
+        views = [inputs] if single else inputs
         samples = data.get('data_samples')
+        colours = self._colours(samples)
+        views = [
+            self._normalise(
+                view, None if colours is None else colours[:, index])
+            for index, view in enumerate(views)
+        ]
         for sample in samples or ():
             if isinstance(boxes := sample.get('view_boxes'), np.ndarray):
                 sample.set_field(torch.from_numpy(boxes), 'view_boxes')
         return dict(inputs=views[0] if single else views, data_samples=samples)
 
-    def _normalise(self, view: torch.Tensor) -> torch.Tensor:
+    @staticmethod
+    def _colours(samples: Optional[Sequence]) -> Optional[np.ndarray]:
+        """``view_colours`` (N, V, 11) on the host, None if there are none."""
+        if not samples or 'view_colours' not in samples[0]:
+            return None
+        return np.stack([sample.view_colours for sample in samples])
+
+    def _normalise(self, view: torch.Tensor,
+                   colours: Optional[np.ndarray]) -> torch.Tensor:
         if self._channel_conversion:
-            view = view[:, [2, 1, 0]]
+            view = view.flip(1)  # an index of a list would wait
+        if colours is not None:
+            view = batch_colour(view, colours)
         if not self._enable_normalize:
             return view.float()
         # The subtraction also converts: one new tensor, no uint8 -> float pass

@@ -36,6 +36,6 @@ train_dataloader = dict(
             transforms=[view_pipeline1, view_pipeline2]),
         dict(
             type='PackInputs',
-            algorithm_keys=('view_boxes', ),
+            algorithm_keys=('view_boxes', 'view_colours'),
             meta_keys=('sample_idx', 'img_path', 'ori_shape')),
     ]))

@@ -19,6 +19,6 @@ train_dataloader = dict(
                         [crop, *_base_.view_pipeline2[1:]]]),
         dict(
             type='PackInputs',
-            algorithm_keys=('view_boxes', ),
+            algorithm_keys=('view_boxes', 'view_colours'),
             meta_keys=('sample_idx', 'img_path', 'ori_shape')),
     ]))

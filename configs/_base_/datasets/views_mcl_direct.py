@@ -21,6 +21,6 @@ train_dataloader = dict(
                              _base_.view_pipeline2[-1]) for ratio in ratios]),
         dict(
             type='PackInputs',
-            algorithm_keys=('view_boxes', ),
+            algorithm_keys=('view_boxes', 'view_colours'),
             meta_keys=('sample_idx', 'img_path', 'ori_shape')),
     ]))

@@ -29,6 +29,6 @@ train_dataloader = dict(
             transforms=[view_pipeline]),
         dict(
             type='PackInputs',
-            algorithm_keys=('view_boxes', ),
+            algorithm_keys=('view_boxes', 'view_colours'),
             meta_keys=('sample_idx', 'img_path', 'ori_shape')),
     ]))

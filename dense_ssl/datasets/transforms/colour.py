@@ -2,6 +2,7 @@
 from dataclasses import dataclass, field
 from typing import Optional, Sequence, Tuple, Union
 
+import cv2
 import numpy as np
 import torchvision.transforms.functional as F
 from mmcv.transforms import BaseTransform
@@ -37,6 +38,22 @@ class ColourParams:
     blur_sigma: Optional[float] = None
     solarise: Optional[int] = None
 
+    def row(self) -> np.ndarray:
+        """As numbers that travel with the views, float32, (11, ).
+
+        Four pairs (operation, factor) of the jitter in order, the operation
+        0..3 for brightness, contrast, saturation, hue, -1 for none; 1 if
+        grey; sigma of the blur, 0 for none; threshold of solarise, infinite
+        for none. Read by :func:`dense_ssl.models.batch_colour.batch_colour`.
+        """
+        names = list(_ADJUST)
+        steps = [(names.index(name), factor) for name, factor in self.jitter]
+        steps += [(-1, 1.)] * (4 - len(steps))
+        solarise = np.inf if self.solarise is None else self.solarise
+        return np.array([
+            *np.ravel(steps), self.grey, self.blur_sigma or 0., solarise
+        ], np.float32)
+
 
 def apply_colour(img: np.ndarray, params: ColourParams) -> np.ndarray:
     """Apply given colour operations: jitter, grey, blur, solarise, in turn.
@@ -48,6 +65,8 @@ def apply_colour(img: np.ndarray, params: ColourParams) -> np.ndarray:
     Returns:
         np.ndarray: RGB, uint8, (H, W, 3).
     """
+    if not img.flags.c_contiguous:  # channel by channel, as from the crop
+        img = cv2.merge([img[..., i] for i in range(3)])
     view = Image.fromarray(img)
     for name, factor in params.jitter:
         view = _ADJUST[name](view, factor)
@@ -68,11 +87,18 @@ class RandomColour(BaseTransform):
     v2, DenseCL and PixPro has them. They stand in one transform so that a
     recipe's colour part can be read, and be exchanged for another
     implementation, as one piece: drawing (:meth:`draw`) and applying
-    (:func:`apply_colour`) are separate.
+    (:func:`apply_colour`) are separate. With ``on_device`` the worker only
+    draws, the same numbers from the same generators, and
+    :class:`~dense_ssl.models.DenseDataPreprocessor` applies them to the whole
+    batch on the training device. Flips may still follow: they commute with
+    every operation here.
 
     **Required Keys:** img (np.ndarray, (H, W, 3), uint8, RGB)
 
-    **Modified Keys:** img
+    **Modified Keys:** img (unless ``on_device``)
+
+    **Added Keys:** view_colour (np.ndarray, (11, ), float32, see
+    :meth:`ColourParams.row`; only with ``on_device``)
 
     Args:
         brightness, contrast, saturation, hue (float | Sequence[float]):
@@ -86,6 +112,8 @@ class RandomColour(BaseTransform):
         solarise_prob (float): Probability of inverting bright values.
             Defaults to 0.
         solarise_threshold (int): Least value inverted. Defaults to 128.
+        on_device (bool): Leave applying to the data preprocessor. Defaults
+            to False.
     """
 
     def __init__(self,
@@ -98,7 +126,8 @@ class RandomColour(BaseTransform):
                  blur_prob: float = 0.,
                  blur_sigma: Sequence[float] = (0.1, 2.0),
                  solarise_prob: float = 0.,
-                 solarise_threshold: int = 128) -> None:
+                 solarise_threshold: int = 128,
+                 on_device: bool = False) -> None:
         self.jitter = ColorJitter(brightness, contrast, saturation, hue)
         self.probs = dict(
             jitter_prob=jitter_prob,
@@ -114,6 +143,7 @@ class RandomColour(BaseTransform):
                              f'and not negative, got {blur_sigma}')
         self.blur_sigma = tuple(blur_sigma)
         self.solarise_threshold = solarise_threshold
+        self.on_device = on_device
 
     @cache_randomness
     def draw(self) -> ColourParams:
@@ -137,11 +167,16 @@ class RandomColour(BaseTransform):
             solarise=self.solarise_threshold if solarised else None)
 
     def transform(self, results: dict) -> dict:
-        results['img'] = apply_colour(results['img'], self.draw())
+        params = self.draw()
+        if self.on_device:
+            results['view_colour'] = params.row()
+        else:
+            results['img'] = apply_colour(results['img'], params)
         return results
 
     def __repr__(self) -> str:
         probs = ', '.join(f'{k}={v}' for k, v in self.probs.items())
         return (f'{type(self).__name__}({self.jitter}, {probs}, '
                 f'blur_sigma={self.blur_sigma}, '
-                f'solarise_threshold={self.solarise_threshold})')
+                f'solarise_threshold={self.solarise_threshold}, '
+                f'on_device={self.on_device})')

@@ -1,5 +1,9 @@
 """Random crops and flips that record where a view comes from."""
+from typing import Tuple
+
 import numpy as np
+import torch
+import torch.nn.functional as F
 from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
 from mmpretrain.datasets import RandomResizedCrop
@@ -11,12 +15,35 @@ from .view_box import crop_to_box, flip_box
 __all__ = ['RandomResizedCropWithBox', 'RandomFlipWithBox']
 
 
+def resize(img: np.ndarray, size: Tuple[int, int],
+           interpolation: str) -> np.ndarray:
+    """Antialiased resize of (H, W, 3) uint8 to ``size`` (height, width)."""
+    if interpolation not in ('bilinear', 'bicubic'):
+        # Pillow takes long to read a strided array, little to read a copy.
+        image = Image.fromarray(np.ascontiguousarray(img))
+        resample = Image.Resampling[interpolation.upper()]
+        return np.asarray(image.resize(size[::-1], resample))
+    # A copy again: torch's fast code wants the channels of a pixel together.
+    crop = torch.from_numpy(np.array(img, order='C'))
+    view = F.interpolate(
+        crop.permute(2, 0, 1)[None],
+        size,
+        mode=interpolation,
+        align_corners=False,
+        antialias=True)
+    return view[0].permute(1, 2, 0).numpy()
+
+
 @TRANSFORMS.register_module()
 class RandomResizedCropWithBox(RandomResizedCrop):
     """mmpretrain's (and torchvision's) random resized crop, with its box.
 
-    The crop is resized as torchvision does it with Pillow: filtered when it
-    shrinks (antialiased). Small images are enlarged.
+    The crop is filtered when it shrinks (antialiased), as Pillow does it;
+    torch's 8-bit resize gives the same pixels (some are off by one) in a
+    fifth of the time. Small images are enlarged.
+
+    The view's memory holds one channel after the other, which spares the
+    batch a transposition.
 
     **Required Keys:** img (np.ndarray, (H, W, 3), uint8)
 
@@ -51,17 +78,12 @@ class RandomResizedCropWithBox(RandomResizedCrop):
             max_attempts=max_attempts,
             interpolation=interpolation,
             backend='pillow')
-        self.resample = Image.Resampling[interpolation.upper()]
 
     def transform(self, results: dict) -> dict:
         img = results['img']
         top, left, height, width = self.rand_crop_params(img)
-        # Pillow takes 1.5 ms to read a strided array of 500 x 400 pixels,
-        # 0.1 ms to read a copy.
-        crop = np.ascontiguousarray(img[top:top + height, left:left + width])
-        view = Image.fromarray(crop).resize(
-            tuple(self.scale[::-1]), self.resample)
-        results['img'] = np.asarray(view)
+        crop = img[top:top + height, left:left + width]
+        results['img'] = resize(crop, tuple(self.scale), self.interpolation)
         results['img_shape'] = tuple(self.scale)
         results['view_box'] = crop_to_box(top, left, height, width,
                                           *img.shape[:2])
@@ -100,9 +122,10 @@ class RandomFlipWithBox(BaseTransform):
     def transform(self, results: dict) -> dict:
         horizontal, vertical = self.draw()
         if horizontal or vertical:
-            img = results['img'][::-1 if vertical else 1, ::-1
-                                 if horizontal else 1]
-            results['img'] = np.ascontiguousarray(img)
+            # Pillow's arrays are read-only, which torch warns about
+            img = torch.from_numpy(np.require(results['img'], None, 'W'))
+            axes = [i for i, flip in enumerate((vertical, horizontal)) if flip]
+            results['img'] = img.flip(axes).numpy()
             results['view_box'] = flip_box(results['view_box'], horizontal,
                                            vertical)
         return results

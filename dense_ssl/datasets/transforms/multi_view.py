@@ -6,6 +6,8 @@ import numpy as np
 from mmpretrain.datasets import MultiView
 
 from dense_ssl.registry import TRANSFORMS
+from .colour import ColourParams, RandomColour
+from .geometry import RandomFlipWithBox
 
 __all__ = ['GeometricMultiView', 'build_transforms']
 
@@ -33,7 +35,9 @@ class GeometricMultiView(MultiView):
     **Modified Keys:** img (a list of V arrays, views may differ in size)
 
     **Added Keys:** view_boxes (np.ndarray, (V, 4), float32: x1, y1, x2, y2 of
-    each view; see :mod:`~dense_ssl.datasets.transforms.view_box`)
+    each view; see :mod:`~dense_ssl.datasets.transforms.view_box`),
+    view_colours (np.ndarray, (V, 11), float32; only if a pipeline leaves its
+    colours to the device, see :meth:`ColourParams.row`)
 
     Args:
         transforms (list[list[dict]]): One pipeline for each kind of view.
@@ -43,7 +47,8 @@ class GeometricMultiView(MultiView):
             ``scale`` of their own.
 
     Raises:
-        ValueError: A crop has no size at all, or a view has no box.
+        ValueError: A crop has no size at all, a view has no box, or something
+            other than a flip follows colours that are left to the device.
     """
 
     def __init__(self,
@@ -55,7 +60,20 @@ class GeometricMultiView(MultiView):
             build_transforms(self._with_size(copy.deepcopy(pipeline)))
             for pipeline in transforms
         ]
+        for pipeline in pipelines:
+            self._check_order(pipeline)
         super().__init__(pipelines, num_views)
+
+    @staticmethod
+    def _check_order(pipeline: list) -> None:
+        late = [s for s in pipeline if getattr(s, 'on_device', False)]
+        after = pipeline[pipeline.index(late[0]) + 1:] if late else []
+        for step in after:
+            if not isinstance(step, RandomFlipWithBox):
+                raise ValueError(
+                    f'{type(step).__name__} follows {RandomColour.__name__}'
+                    '(on_device=True), whose colours are changed after the '
+                    'whole pipeline: only RandomFlipWithBox may follow')
 
     def _with_size(self, pipeline: list) -> list:
         for step in pipeline:
@@ -80,6 +98,10 @@ class GeometricMultiView(MultiView):
         # Pillow's arrays are read-only, which torch warns about
         results['img'] = [np.require(v['img'], None, 'W') for v in views]
         results['view_boxes'] = np.stack([view['view_box'] for view in views])
+        if any('view_colour' in view for view in views):
+            nothing = ColourParams().row()
+            results['view_colours'] = np.stack(
+                [view.get('view_colour', nothing) for view in views])
         return results
 
 
