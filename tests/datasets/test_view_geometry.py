@@ -64,7 +64,8 @@ def test_views_can_be_rendered_again_from_their_boxes(height, width, number,
             assert view.shape == (view_h, view_w, 3)
         if (box[0] == box[2] or box[1] == box[3]):
             continue  # one pixel: the box cannot tell a flip
-        assert (view == rerender(img, box, view.shape[:2])).all()
+        again = rerender(img, box, view.shape[:2]).astype(int)
+        assert np.abs(view - again).max() <= 1  # Pillow's rounding
 
 
 @settings(max_examples=60, deadline=None)
@@ -160,16 +161,21 @@ class TestCropAsTorchvision:
                 np.searchsorted(np.sort(b), grid, 'right')).max() / number
             assert gap < 1.95 * math.sqrt(2 / number)  # p = 0.001
 
-    def test_pixels(self):
+    @pytest.mark.parametrize('mode, off', [('bilinear', 1), ('bicubic', 1),
+                                           ('nearest', 0), ('lanczos', 0)])
+    def test_pixels(self, mode, off):
         img = blobs(90, 70)
-        crop = RandomResizedCropWithBox((31, 24))
+        crop = RandomResizedCropWithBox((31, 24), interpolation=mode)
         for number in range(20):
             seed(number)
             view = crop(dict(img=img))['img']
             seed(number)
             params = crop.rand_crop_params(img)
-            expected = F.resized_crop(Image.fromarray(img), *params, (31, 24))
-            assert (view == np.asarray(expected)).all()
+            expected = F.resized_crop(
+                Image.fromarray(img), *params, (31, 24),
+                F.InterpolationMode(mode))
+            gap = np.abs(view - np.asarray(expected).astype(int))
+            assert gap.max() <= off and gap.mean() < .05
 
 
 def test_flip_probabilities():
