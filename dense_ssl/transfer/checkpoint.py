@@ -29,7 +29,8 @@ class Checkpoint:
     meta: dict = field(default_factory=dict)
 
 
-def read_checkpoint(path: Union[str, Path]) -> Checkpoint:
+def read_checkpoint(path: Union[str, Path],
+                    trust: bool = False) -> Checkpoint:
     """Read the weights of a training checkpoint.
 
     Only tensors, plain Python values and the few harmless classes an mmengine
@@ -38,6 +39,7 @@ def read_checkpoint(path: Union[str, Path]) -> Checkpoint:
     Args:
         path: A file written by ``torch.save``: a dict with the weights under
             ``state_dict`` or ``model``, or the weights themselves.
+        trust: Unpickle everything instead: code of the file is run.
 
     Raises:
         TransferError: The file is missing, is no checkpoint, holds no weights,
@@ -52,7 +54,7 @@ def read_checkpoint(path: Union[str, Path]) -> Checkpoint:
         raise TransferError(
             f'checkpoint {path} does not exist. Pre-training writes its '
             'checkpoints into its --work-dir, as epoch_N.pth or iter_N.pth.')
-    content = _load(path)
+    content = _load(path, trust)
     state_dict = _find_weights(path, content)
     if state_dict and all(key.startswith('module.') for key in state_dict):
         # Saved from inside a (Distributed)DataParallel wrapper.
@@ -65,8 +67,10 @@ def read_checkpoint(path: Union[str, Path]) -> Checkpoint:
         str(path), state_dict, meta if isinstance(meta, dict) else {})
 
 
-def _load(path: Path):
+def _load(path: Path, trust: bool):
     try:
+        if trust:
+            return torch.load(path, map_location='cpu', weights_only=False)
         if hasattr(torch.serialization, 'safe_globals'):
             with torch.serialization.safe_globals(safe_globals()):
                 return torch.load(path, map_location='cpu', weights_only=True)
@@ -84,11 +88,12 @@ def _load(path: Path):
         raise TransferError(
             f'{path} was not loaded: it holds Python objects besides weights, '
             f'and restoring those would run code of the file ({reason}). '
-            'Write a file with the weights alone, where you trust its '
-            "origin: torch.save({'state_dict': model.state_dict()}, FILE)."
+            'Where you trust its origin, write a file with the weights alone '
+            '(tools/convert/import_checkpoint.py --trust does so).'
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError, AttributeError,
-            AssertionError, IndexError, TypeError, OSError) as error:
+            AssertionError, IndexError, TypeError, OSError,
+            ImportError) as error:
         raise TransferError(_no_checkpoint(path, error)) from error
 
 

@@ -1,8 +1,9 @@
 """What, besides tensors, may be unpickled from a checkpoint.
 
 mmengine's training checkpoints carry the message hub: ``HistoryBuffer``
-objects around numpy arrays. Nothing here is needed for transfer, so they are
-restored as empty shells, and the functions pickled with them
+objects around numpy arrays; PixPro's, SoCo's and SlotCon's their command line
+as a ``Namespace``. Nothing here is needed for transfer, so they are restored
+as empty shells, and the functions pickled with them
 (``getattr(HistoryBuffer, 'mean')``) as ``None``.
 """
 import pickle
@@ -34,6 +35,7 @@ def _allowed() -> Dict[str, Any]:
     names = {
         'builtins.getattr': _no_attribute,
         'builtins.slice': slice,
+        'argparse.Namespace': _Shell,
         'mmengine.logging.history_buffer.HistoryBuffer': _Shell,
         'numpy.ndarray': np.ndarray,
         'numpy.dtype': np.dtype,
@@ -54,7 +56,7 @@ def safe_globals() -> List[Tuple[Any, str]]:
     return [(value, name) for name, value in _allowed().items()]
 
 
-class _RestrictedUnpickler(pickle.Unpickler):
+class RestrictedUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if module == '__builtin__':
@@ -77,7 +79,7 @@ class _RestrictedUnpickler(pickle.Unpickler):
 def restricted_pickle_module() -> SimpleNamespace:
     """For ``torch.load(pickle_module=...)`` of older torch."""
     return SimpleNamespace(
-        Unpickler=_RestrictedUnpickler,
-        load=lambda file, **kwargs: _RestrictedUnpickler(file, **kwargs).load(
+        Unpickler=RestrictedUnpickler,
+        load=lambda file, **kwargs: RestrictedUnpickler(file, **kwargs).load(
         ),
         __name__='dense_ssl.transfer.safe_pickle')
