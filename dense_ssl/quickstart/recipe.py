@@ -32,10 +32,10 @@ class Budget:
         view_size: Side of the pre-training views in pixels.
         fine_tune_batch: Batch size of fine-tuning.
     """
-    views: int = 6400
+    views: int = 5120
     batch_size: int = 32
     detection_iters: int = 200
-    segmentation_iters: int = 150
+    segmentation_iters: int = 120
     size: int = 128
     view_size: int = 96
     fine_tune_batch: int = 4
@@ -70,6 +70,8 @@ def pretrain_options(data, budget: Budget) -> List[str]:
         'model.projector.in_channels': R18[-1],
         'model.projector.hidden_channels': R18[-1],
         'model.queue_len': 1024,
+        # 0.999 would hardly move the momentum network in so few steps
+        'model.momentum': 0.99,
         'train_dataloader.dataset.pipeline.1.view_size': budget.view_size,
         'train_dataloader.batch_size': batch,
         'train_dataloader.num_workers': 2,
@@ -105,7 +107,9 @@ def segmentation_options(data, budget: Budget) -> List[str]:
     return [
         '--seg-data', data.semantic, *classes, '--small', 64, '--crop',
         budget.size, budget.size,
-        *_shrink(budget, budget.segmentation_iters)
+        *_shrink(budget, budget.segmentation_iters),
+        # the recipe's 0.01 is for 40k iterations
+        '--cfg-options', 'optim_wrapper.optimizer.lr=0.05'
     ]
 
 

@@ -154,7 +154,7 @@ def _photograph(rng, image: np.ndarray) -> np.ndarray:
     image = image * light[..., None]
     if rng.random() < 0.5:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 0.9))
-    image += rng.uniform(1, 8) * rng.standard_normal(
+    image += rng.uniform(1, 5) * rng.standard_normal(
         image.shape, dtype=np.float32)
     return np.clip(np.round(image), 0, 255).astype(np.uint8)
 

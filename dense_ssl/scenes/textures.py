@@ -84,7 +84,7 @@ def bricks(rng, u, v):
 def grain(rng, u, v):
     """Road: fine grain, one or two pixels wide."""
     fine = rng.random(u.shape, dtype=np.float32)
-    return np.clip(0.35 * fine + 0.4 * value_noise(rng, u.shape, (3, 3)), 0, 1)
+    return np.clip(0.8 * fine + 0.2 * value_noise(rng, u.shape, (3, 3)), 0, 1)
 
 
 def streaks(rng, u, v):
@@ -92,7 +92,7 @@ def streaks(rng, u, v):
     h, w = u.shape
     coarse = value_noise(rng, u.shape, (h / 8, w / 32))
     fine = value_noise(rng, u.shape, (h / 3, w / 12))
-    return np.clip(0.6 * coarse + 0.5 * fine, 0, 1)
+    return _soft_step(0.5 * coarse + 0.5 * fine - 0.5, 2.5)
 
 
 def two_colours(rng: np.random.Generator, contrast: float) -> np.ndarray:

@@ -18,7 +18,7 @@ __all__ = ['write_scenes', 'MANIFEST']
 
 MANIFEST = 'manifest.json'
 # raised whenever the same parameters would give other pixels or files
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 SPLITS = ('unlabelled', 'train', 'val', 'by_class_train', 'by_class_val')
 FOLDERS = ('unlabelled', 'images', 'annotations', 'cityscapes', 'by_class')
 PER_FOLDER = 250  # unlabelled images a sub-folder
