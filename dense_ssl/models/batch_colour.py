@@ -101,18 +101,23 @@ def _blend(x: Tensor, op: np.ndarray, factor: np.ndarray) -> Tensor:
 
 def _turn_hue(x: Tensor, shift: np.ndarray) -> Tensor:
     """Turn the hue by ``shift`` (N, ) full circles."""
-    top, which = x.max(1)
-    chroma = top - x.amin(1)
     red, green, blue = x.unbind(1)
+    top = torch.maximum(torch.maximum(red, green), blue)
+    chroma = top - torch.minimum(torch.minimum(red, green), blue)
     # The hue in sixths of the circle, from the two channels that are not top.
-    ahead = torch.where(which == 0, green - blue,
-                        torch.where(which == 1, blue - red, red - green))
-    hue = ahead.div_(chroma.clamp(min=1e-6)).add_(which, alpha=2)
+    per_chroma = chroma.clamp(min=1e-6).reciprocal_()
+    hue = torch.where(
+        top == red, (green - blue).mul_(per_chroma),
+        torch.where(top == green,
+                    (blue - red).mul_(per_chroma).add_(2),
+                    (red - green).mul_(per_chroma).add_(4)))
     hue = hue.add_(_send(6 * shift, x)[:, None, None])
-    # How far below the top each channel lies, in parts of the chroma.
-    offset = torch.tensor((5., 3., 1.)).to(x.device, non_blocking=True)
-    k = hue[:, None].add(offset[:, None, None]).remainder_(6)
-    below = torch.minimum(k, 4 - k).clamp_(0, 1)
+    # How far below the top each channel lies, in parts of the chroma: a
+    # trapezium of the hue, which each channel meets a third later.
+    start = torch.tensor((5., 3., 1.)).to(x.device, non_blocking=True)
+    k = hue[:, None].add(start[:, None, None])
+    k.sub_(k.div(6).floor_().mul_(6))
+    below = k.sub_(2).abs_().neg_().add_(2).clamp_(0, 1)
     return top[:, None].sub(below.mul_(chroma[:, None]))
 
 

@@ -1,0 +1,40 @@
+"""Move the colour part of a recipe from the workers to the device."""
+from mmengine.config import Config
+
+__all__ = ['leave_colours_to_device']
+
+
+def _steps(node):
+    """All dicts with a type below ``node``."""
+    if isinstance(node, dict):
+        if 'type' in node:
+            yield node
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for child in node:
+            yield from _steps(child)
+
+
+def leave_colours_to_device(cfg: Config, on_device: bool = True) -> int:
+    """Let every RandomColour of the training data only draw, in place.
+
+    The data preprocessor then changes the colours of whole batches on the
+    training device: same operations, same draws.
+
+    Args:
+        cfg (Config): A pre-training config.
+        on_device (bool): False moves them back to the workers.
+
+    Returns:
+        int: How many RandomColour there are.
+    """
+    steps = list(_steps(cfg.train_dataloader.dataset))
+    colours = [s for s in steps if s['type'].endswith('RandomColour')]
+    for step in colours:
+        step['on_device'] = on_device
+    for step in steps:
+        keys = tuple(step.get('algorithm_keys', ()))
+        if colours and step['type'].endswith('PackInputs') and (
+                'view_colours' not in keys):
+            step['algorithm_keys'] = (*keys, 'view_colours')
+    return len(colours)
