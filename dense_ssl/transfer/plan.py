@@ -4,9 +4,10 @@ from typing import List, Mapping, Optional, Sequence, Union
 from torch import nn
 
 from .errors import TransferError
+from .pyramid import neck_parts, tower_parts
 from .strict_loading import Part
 
-PARTS = ('backbone', 'neck', 'region_head')
+PARTS = ('backbone', 'neck', 'region_head', 'tower')
 
 _SHARED_HEAD = 'roi_head.shared_head.layer4.'
 _SHARED_CONVS = 'roi_head.bbox_head.shared_convs.'
@@ -20,8 +21,9 @@ def plan_parts(target: nn.Module,
     """Name the parts to fill; whether they fit is for ``match_parts``.
 
     The backbone is always filled (its ``layer4`` goes to the shared head of a
-    C4 detector). With ``parts='auto'``, an FPN goes to an FPN and the convs
-    of a region head to the shared convs of a ``Shared4Conv1FCBBoxHead`` when
+    C4 detector). With ``parts='auto'``, an FPN goes to an FPN (level by level,
+    see :mod:`.pyramid`), the convs of a region head to the shared convs of a
+    ``Shared4Conv1FCBBoxHead`` and towers to those of FCOS or RetinaNet, when
     both sides have them.
 
     Args:
@@ -33,7 +35,8 @@ def plan_parts(target: nn.Module,
             one of ours, e.g. ``'encoder_q.0.'`` or ``''`` for bare names.
 
     Raises:
-        TransferError: An unknown word, or a file without a momentum copy.
+        TransferError: An unknown word, a file without a momentum copy, or a
+            part asked for by name that one side does not have.
     """
     root = _root(state_dict, network)
     wanted = PARTS if parts == 'auto' else _names(parts)
@@ -43,15 +46,24 @@ def plan_parts(target: nn.Module,
     plan = [Part(source, 'backbone.', 'backbone')]
     if _has(target_keys, _SHARED_HEAD):
         plan.append(Part(f'{source}layer4.', _SHARED_HEAD, 'res5'))
-    for name, head, prefix, target_prefix in (
-            ('neck', f'{root}neck.lateral_convs.', f'{root}neck.', 'neck.'),
-            ('region_head', f'{root}region_head.convs.',
-             f'{root}region_head.convs.', _SHARED_CONVS)):
-        possible = _has(state_dict, head) and _has(
-            target_keys, target_prefix + head[len(prefix):])
-        # A part asked for by name is kept, so that its absence is an error.
-        if name in wanted and (possible or parts != 'auto'):
-            plan.append(Part(prefix, target_prefix, name))
+    # name: what the file must have, what the model must have, how they meet
+    further = dict(
+        neck=('neck.lateral_convs.', 'neck.lateral_convs.',
+              neck_parts(state_dict, target_keys, f'{root}neck.')),
+        region_head=('region_head.convs.', _SHARED_CONVS, [
+            Part(f'{root}region_head.convs.', _SHARED_CONVS, 'region_head')
+        ]),
+        tower=('tower.cls_convs.', 'bbox_head.cls_convs.',
+               tower_parts(state_dict, target_keys, f'{root}tower.')))
+    for name, (source_head, target_head, found) in further.items():
+        possible = _has(state_dict, root + source_head) and _has(
+            target_keys, target_head)
+        if name in wanted and possible:
+            plan += found
+        elif name in wanted and parts != 'auto':
+            raise TransferError(
+                f'part {name!r} was asked for, but the checkpoint has no '
+                f'"{root}{source_head}*", or the model no "{target_head}*".')
     return plan
 
 
