@@ -1,1 +1,3 @@
+from .voc_metric import VOCDetectionMetric, mean_precisions
 
+__all__ = ['VOCDetectionMetric', 'mean_precisions']

@@ -112,7 +112,7 @@ def test_every_part_of_mcl_lands_in_its_place():
     from mmdet.models.necks import FPN
 
     from dense_ssl.transfer import Checkpoint, prepare_transfer
-    from dense_ssl.transfer.benchmarks.run import build_model
+    from dense_ssl.transfer.benchmarks.model import build_model
     from dense_ssl.transfer.benchmarks.small import make_small
     cfg = parsed(DETECTION)
     make_small(cfg, 16)

@@ -1,4 +1,4 @@
-"""Fine-tune a mmdet or mmseg model from a pre-training checkpoint."""
+"""Fine-tune a mmdet, mmseg or mmpretrain model from a pre-training checkpoint."""
 import argparse
 import os
 import sys
@@ -26,6 +26,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--backbone-prefix',
         help='where the backbone lies in a file that is not ours')
+    parser.add_argument(
+        '--accept-recipe',
+        action='store_true',
+        help='train by a recipe that check_transfer.py finds fault with')
     parser.add_argument('--amp', action='store_true', help='mixed precision')
     parser.add_argument('--auto-scale-lr', action='store_true')
     parser.add_argument(
@@ -59,7 +63,7 @@ def main() -> None:
         cfg.load_from = None if args.resume == 'auto' else args.resume
     parts = args.parts if args.parts == 'auto' else args.parts.split(',')
     metrics = fine_tune(cfg, args.checkpoint, parts, args.network,
-                        args.backbone_prefix)
+                        args.backbone_prefix, not args.accept_recipe)
     print_metrics(metrics, cfg.work_dir)
 
 

@@ -1,5 +1,4 @@
 """Fine-tuning and testing a downstream model with mmengine's Runner."""
-import copy
 import json
 import os
 import os.path as osp
@@ -9,35 +8,26 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.logging import print_log
-from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner, find_latest_checkpoint
-from torch import nn
 
 from ..checkpoint import read_checkpoint
 from ..errors import TransferError
-from ..hook import HOOK_TYPE, prepare_transfer
+from ..hook import HOOK_TYPE
 from ..strict_loading import Part, load_parts
+from .check import check_transfer
 from .data_check import check_data_exist
+from .model import build_model
 
 #: Instead of a checkpoint: nothing is loaded, weights stay as initialised.
 RANDOM = 'random'
-
-
-def build_model(cfg: Config) -> nn.Module:
-    """The model of a mmdet or mmseg config, on CPU, not initialised."""
-    scope = cfg.get('default_scope', 'mmengine')
-    if scope in ('mmdet', 'mmseg'):
-        from dense_ssl.compat import require
-        require(scope)
-    init_default_scope(scope)
-    return MODELS.build(copy.deepcopy(cfg.model))
 
 
 def fine_tune(cfg: Config,
               checkpoint: str,
               parts: Union[str, Sequence[str]] = 'auto',
               network: str = 'online',
-              backbone_prefix: Optional[str] = None) -> Dict[str, float]:
+              backbone_prefix: Optional[str] = None,
+              strict_recipe: bool = False) -> Dict[str, float]:
     """Train ``cfg`` from a pre-training checkpoint, and evaluate.
 
     The checkpoint is checked against the model before a data set is opened.
@@ -46,7 +36,9 @@ def fine_tune(cfg: Config,
         cfg: A complete mmdet or mmseg config with ``work_dir``.
         checkpoint: The pre-training checkpoint, or ``'random'``.
         parts: See :func:`dense_ssl.transfer.plan_parts`; the same for the
-            rest.
+            next two.
+        strict_recipe: Refuse a recipe that costs accuracy, rather than only
+            saying so in the log.
 
     Returns:
         The last validation's figures, also written to
@@ -63,8 +55,7 @@ def fine_tune(cfg: Config,
                 f'both a pre-training checkpoint ({checkpoint}) and load_from '
                 f'({cfg.load_from}) were given: choose one.')
         if not _resumes(cfg):
-            prepare_transfer(
-                build_model(cfg), read_checkpoint(checkpoint), **options)
+            _check(cfg, checkpoint, strict_recipe, **options)
         hook = dict(
             type=HOOK_TYPE, checkpoint=osp.abspath(checkpoint), **options)
         cfg.custom_hooks = list(cfg.get('custom_hooks') or []) + [hook]
@@ -79,6 +70,20 @@ def fine_tune(cfg: Config,
     }
     _write_metrics(cfg, metrics, checkpoint)
     return metrics
+
+
+def _check(cfg: Config, checkpoint: str, strict: bool, **options) -> None:
+    several = cfg.launcher != 'none' and torch.cuda.is_available()
+    _, findings = check_transfer(
+        cfg, read_checkpoint(checkpoint), distributed=several, **options)
+    for finding in findings:
+        print_log(str(finding), 'current')
+    problems = [finding.text for finding in findings if finding.costs]
+    if strict and problems:
+        raise TransferError(
+            f'{cfg.filename} would cost accuracy:\n  ' +
+            '\n  '.join(problems) +
+            '\nCorrect it, or accept that by --accept-recipe.')
 
 
 def test(cfg: Config, checkpoint: str) -> Dict[str, float]:

@@ -30,7 +30,7 @@ def make_small(cfg: Config, width: int) -> None:
             f'{model.backbone.get("type")}.')
     model.backbone.depth = 18
     for name, part in model.items():
-        if name.endswith(('neck', 'head')):
+        if part is not None and name.endswith(('neck', 'head')):
             for head in part if isinstance(part, list) else [part]:
                 _narrow(head, width)
                 if 'in_index' in head:  # mmseg: reads the backbone
@@ -38,8 +38,22 @@ def make_small(cfg: Config, width: int) -> None:
     if isinstance(model.get('neck', {}).get('in_channels'), (list, tuple)):
         stages = model.backbone.get('out_indices', range(4))
         model.neck.in_channels = [STAGES[stage] for stage in stages]
+    if model.get('roi_head', {}).get('shared_head'):
+        _narrow_c4(model)
+    if model.type == 'ImageClassifier':
+        model.head.in_channels = STAGES[-1]
     for limits in (model.get('train_cfg'), model.get('test_cfg')):
         _limit(limits)
+
+
+def _narrow_c4(model: Any) -> None:
+    """The heads of a C4 detector read the backbone's stages 3 and 4."""
+    model.rpn_head.in_channels = STAGES[2]
+    model.roi_head.shared_head.depth = 18
+    model.roi_head.bbox_roi_extractor.out_channels = STAGES[2]
+    for name in ('bbox_head', 'mask_head'):
+        if model.roi_head.get(name):
+            model.roi_head[name].in_channels = STAGES[3]
 
 
 def _narrow(node: Any, width: int) -> None:

@@ -1,0 +1,5 @@
+# Mask R-CNN R50-C4 with a norm behind res5, COCO, 1x (90k iterations).
+_base_ = [
+    '../_base_/mask-rcnn_r50-c4_bn.py', '../_base_/coco_masks.py',
+    '../_base_/detection_90k.py'
+]

@@ -1,0 +1,16 @@
+# Linear evaluation on ImageNet: the backbone is frozen, one linear layer is
+# trained, 100 epochs of 256 images.
+_base_ = [
+    'mmpretrain::mocov2/benchmarks/resnet50_8xb32-linear-steplr-100e_in1k.py'
+]
+custom_imports = dict(
+    imports=['dense_ssl.transfer'], allow_failed_imports=False)
+model = dict(
+    backbone=dict(
+        norm_eval=True,  # base: left to the stages' freezing
+        init_cfg=None))  # base: a checkpoint to be filled in
+# Inherited from mmpretrain, these get a `_scope_` that no function takes.
+train_dataloader = dict(collate_fn=dict(_delete_=True, type='default_collate'))
+val_dataloader = dict(collate_fn=dict(_delete_=True, type='default_collate'))
+test_dataloader = val_dataloader
+auto_scale_lr = dict(base_batch_size=256)
