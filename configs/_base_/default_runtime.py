@@ -2,6 +2,7 @@ default_scope = 'dense_ssl'
 custom_imports = dict(imports=['dense_ssl'], allow_failed_imports=False)
 
 default_hooks = dict(
+    runtime_info=dict(type='DeferredInfoHook'),
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
@@ -14,6 +15,7 @@ custom_hooks = [
     dict(type='BatchNormCheckHook'),
     dict(type='QueueLengthHook', if_longer='error'),
     dict(type='MomentumScheduleHook'),
+    dict(type='DataWaitHook'),
 ]
 
 env_cfg = dict(

@@ -28,7 +28,8 @@ def leave_colours_to_device(cfg: Config, on_device: bool = True) -> int:
     Returns:
         int: How many RandomColour there are.
     """
-    steps = list(_steps(cfg.train_dataloader.dataset))
+    dataset = (cfg.get('train_dataloader') or {}).get('dataset')
+    steps = list(_steps(dataset))
     colours = [s for s in steps if s['type'].endswith('RandomColour')]
     for step in colours:
         step['on_device'] = on_device

@@ -1,9 +1,13 @@
-"""The options only tools/train.py has; mmpretrain's, and --accumulate."""
+"""The options only tools/train.py has: mmpretrain's, and those for speed."""
 import argparse
 import os.path as osp
+from typing import Optional
 
 import torch
 from mmengine.config import Config
+
+from .device_colour import leave_colours_to_device
+from .fast_runner import checkpointed_stages
 
 __all__ = ['add_train_arguments', 'merge_train_arguments']
 
@@ -27,6 +31,25 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='N',
         help='an optimiser step every N iterations, gradients averaged')
     parser.add_argument(
+        '--colour',
+        choices=['device', 'workers'],
+        help='where views get their colours changed: on the training device, '
+        'in batches, or in the loader workers; the same operations and '
+        'draws. Default: on the device if that is a GPU')
+    parser.add_argument(
+        '--channels-last',
+        action='store_true',
+        help='memory layout that suits tensor cores; worth it with --amp')
+    parser.add_argument(
+        '--compile',
+        action='store_true',
+        help='torch.compile the backbones: minutes at the start, faster steps')
+    parser.add_argument(
+        '--checkpoint-activations',
+        action='store_true',
+        help='compute the online backbone again in the backward pass: less '
+        'memory, about a quarter more time')
+    parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
         help='scale the learning rate by actual over base batch size')
@@ -45,6 +68,8 @@ def merge_train_arguments(cfg: Config, args: argparse.Namespace) -> None:
 
     Raises:
         ValueError: ``--amp`` without CUDA, ``--accumulate`` below 1,
+            ``--colour device`` with another data preprocessor,
+            ``--checkpoint-activations`` for a backbone that is no ResNet,
             ``--auto-scale-lr`` with a config that states no base batch size.
         FileNotFoundError: ``--resume`` names no file.
     """
@@ -62,6 +87,8 @@ def merge_train_arguments(cfg: Config, args: argparse.Namespace) -> None:
             raise ValueError(f'--accumulate {args.accumulate}: give a whole '
                              'number of iterations from 1 on.')
         cfg.optim_wrapper.accumulative_counts = args.accumulate
+    _set_colour(cfg, args.colour)
+    _set_speed(cfg, args)
     if args.auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
             raise ValueError('--auto-scale-lr: the config does not set '
@@ -83,3 +110,30 @@ def _set_amp(cfg: Config, dtype: str) -> None:
     # bfloat16 has float32's range: gradients need no scaling.
     scale = 'dynamic' if dtype == 'float16' else dict(enabled=False)
     cfg.optim_wrapper.setdefault('loss_scale', scale)
+
+
+def _set_colour(cfg: Config, where: Optional[str]) -> None:
+    preprocessor = (cfg.get('model') or {}).get('data_preprocessor') or (
+        cfg.get('data_preprocessor') or {})
+    able = str(preprocessor.get('type')).endswith('DenseDataPreprocessor')
+    if where is None:
+        if not (able and torch.cuda.is_available()):
+            return
+        where = 'device'
+    if where == 'device' and not able:
+        raise ValueError('--colour device needs data_preprocessor.type='
+                         "'DenseDataPreprocessor', which applies the colours.")
+    leave_colours_to_device(cfg, where == 'device')
+
+
+def _set_speed(cfg: Config, args: argparse.Namespace) -> None:
+    speed = {}
+    if args.channels_last:
+        speed['channels_last'] = True
+    if args.compile:
+        speed['compile'] = True
+    if args.checkpoint_activations:
+        speed['checkpoint'] = checkpointed_stages(cfg.model.backbone)
+    if speed:
+        cfg.runner_type = 'dense_ssl.FastRunner'
+        cfg.speed = {**(cfg.get('speed') or {}), **speed}

@@ -1,11 +1,13 @@
 """Hooks of pre-training."""
 from .batch_norm_check_hook import BatchNormCheckHook
 from .data_check_hook import DataCheckHook
+from .data_wait_hook import DataWaitHook
+from .deferred_info_hook import DeferredInfoHook
 from .epoch_seed_hook import EpochSeedHook
 from .momentum_schedule_hook import MomentumScheduleHook
 from .queue_length_hook import QueueLengthHook
 
 __all__ = [
-    'BatchNormCheckHook', 'DataCheckHook', 'EpochSeedHook',
-    'MomentumScheduleHook', 'QueueLengthHook'
+    'BatchNormCheckHook', 'DataCheckHook', 'DataWaitHook', 'DeferredInfoHook',
+    'EpochSeedHook', 'MomentumScheduleHook', 'QueueLengthHook'
 ]

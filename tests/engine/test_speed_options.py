@@ -1,0 +1,160 @@
+"""Options for speed: all algorithms train with them, to the same losses."""
+import argparse
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import RUNNERS
+
+from dense_ssl.engine.device_colour import leave_colours_to_device
+from dense_ssl.engine.train_options import (add_train_arguments,
+                                            merge_train_arguments)
+from ..models.tiny_mcl import mcl_config
+from .runs import CONFIGS, Recorder, config, image_folder, train
+
+DENSECL = 'densecl/densecl_resnet50_8xb32-coslr-200e_folder.py'
+PIXPRO = 'pixpro/pixpro_resnet50_8xb128-coslr-100e_folder.py'
+MCL = 'mcl/mcl_resnet50_8xb128-coslr-100e_folder.py'
+
+
+@pytest.fixture(scope='module')
+def images(tmp_path_factory):
+    return image_folder(tmp_path_factory.mktemp('images'), 9)
+
+
+def recipe(name, images, work_dir, *arguments):
+    """A tiny run of two steps with these command line arguments."""
+    if name == MCL:
+        pipeline = Config.fromfile(CONFIGS / MCL).train_dataloader.dataset
+        cfg = config(PIXPRO, images, work_dir, epochs=1)
+        cfg.train_dataloader.dataset.pipeline = pipeline.pipeline
+        cfg.train_dataloader.dataset.pipeline[1].view_size = 32
+        cfg.model = mcl_config()
+        del cfg.model['data_preprocessor']
+    else:
+        options = {'model.queue_len': 8} if name == DENSECL else {
+            'model.propagation.in_channels': 4}
+        options['model.projector.out_channels'] = 4
+        cfg = config(name, images, work_dir, epochs=1, **options)
+    # Small steps: the recipes' own would blow rounding up.
+    cfg.optim_wrapper.optimizer.lr = 1e-4
+    cfg.param_scheduler = []
+    parser = argparse.ArgumentParser()
+    add_train_arguments(parser)
+    merge_train_arguments(cfg, parser.parse_args(list(arguments)))
+    return cfg
+
+
+def train_fast(cfg):
+    """As train(), by the runner that the options choose."""
+    assert cfg.runner_type == 'dense_ssl.FastRunner'
+    cfg.experiment_name = f'run_{np.random.randint(1 << 60)}'
+    runner = RUNNERS.build(cfg)
+    recorder = Recorder()
+    runner.register_hook(recorder)
+    runner.train()
+    return runner, recorder
+
+
+@pytest.mark.parametrize('name', [DENSECL, PIXPRO, MCL])
+def test_layout_and_recomputation_change_no_loss(images, tmp_path, name):
+    before, plain = train(recipe(name, images, tmp_path / 'a'))
+    assert len(plain.losses) == 2
+    cfg = recipe(name, images, tmp_path / 'b', '--channels-last')
+    cfg.speed.checkpoint = ['backbone']
+    runner, fast = train_fast(cfg)
+    weight = next(p for p in runner.model.backbone.parameters()
+                  if p.dim() == 4)
+    assert weight.is_contiguous(memory_format=torch.channels_last)
+    assert fast.losses == pytest.approx(plain.losses, rel=1e-3)
+    # running statistics, too, moved once a step
+    for (key, a), (_, b) in zip(before.model.backbone.named_buffers(),
+                                runner.model.backbone.named_buffers()):
+        if 'running' in key:
+            assert torch.allclose(a, b, rtol=1e-3, atol=1e-4), key
+
+
+@pytest.mark.parametrize('name', [DENSECL, PIXPRO, MCL])
+def test_colours_on_the_device(images, tmp_path, name):
+    cfg = recipe(name, images, tmp_path / 'a', '--colour', 'device')
+    runner, record = train(cfg)
+    assert torch.tensor(record.losses).isfinite().all()
+    batch = next(iter(runner.train_dataloader))
+    views = len(batch['inputs'])
+    assert batch['data_samples'][0].view_colours.shape == (views, 11)
+    out = runner.model.data_preprocessor(batch, True)
+    mean = torch.tensor([123.675, 116.28, 103.53])[:, None, None]
+    std = torch.tensor([58.395, 57.12, 57.375])[:, None, None]
+    changed = [((x * std + mean) - u.float()).abs().mean() > 1
+               for x, u in zip(out['inputs'], batch['inputs'])]
+    assert all(changed)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which('g++') is None, reason='no C++ compiler')
+@pytest.mark.parametrize('name', [DENSECL, PIXPRO, MCL])
+def test_compiled_backbones(images, tmp_path, name):
+    _, plain = train(recipe(name, images, tmp_path / 'a'))
+    _, fast = train_fast(recipe(name, images, tmp_path / 'b', '--compile'))
+    assert fast.losses == pytest.approx(plain.losses, rel=1e-3)
+    keys = torch.load(
+        tmp_path / 'b' / 'epoch_1.pth', weights_only=False)['state_dict']
+    assert not [k for k in keys if '_orig_mod' in k]
+
+
+def test_data_wait_is_logged(images, tmp_path):
+    runner, _ = train(recipe(PIXPRO, images, tmp_path))
+    shares = runner.message_hub.get_scalar('train/data_wait').data[0]
+    assert len(shares) == 2 and all(0 <= s <= 1 for s in shares)
+
+
+class TestMerge:
+
+    def cfg(self, *arguments):
+        cfg = Config.fromfile(CONFIGS / DENSECL)
+        parser = argparse.ArgumentParser()
+        add_train_arguments(parser)
+        merge_train_arguments(cfg, parser.parse_args(list(arguments)))
+        return cfg
+
+    def colours(self, cfg):
+        views = cfg.train_dataloader.dataset.pipeline[1]
+        return {
+            s.get('on_device', False) for p in views.transforms for s in p
+            if s.type == 'RandomColour'
+        }
+
+    def test_colour(self, monkeypatch):
+        monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+        assert self.colours(self.cfg()) == {False}
+        assert self.colours(self.cfg('--colour', 'device')) == {True}
+        monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+        assert self.colours(self.cfg()) == {True}
+        assert self.colours(self.cfg('--colour', 'workers')) == {False}
+
+    def test_an_inherited_packing_learns_the_key(self):
+        cfg = Config.fromfile(CONFIGS / DENSECL)
+        pack = cfg.train_dataloader.dataset.pipeline[-1]
+        pack.algorithm_keys = ('view_boxes', )
+        assert leave_colours_to_device(cfg) == 1
+        assert tuple(pack.algorithm_keys) == ('view_boxes', 'view_colours')
+
+    def test_another_preprocessor_is_refused(self, monkeypatch):
+        monkeypatch.setattr(
+            Config, 'fromfile',
+            lambda path: Config(dict(
+                data_preprocessor=dict(type='SelfSupDataPreprocessor'))))
+        with pytest.raises(ValueError, match='DenseDataPreprocessor'):
+            self.cfg('--colour', 'device')
+
+    def test_flags(self):
+        assert 'speed' not in self.cfg()
+        cfg = self.cfg('--channels-last', '--compile',
+                       '--checkpoint-activations')
+        assert cfg.runner_type == 'dense_ssl.FastRunner'
+        assert cfg.speed == dict(
+            channels_last=True,
+            compile=True,
+            checkpoint=[f'backbone.layer{i}' for i in (1, 2, 3, 4)])
