@@ -7,17 +7,21 @@ from dense_ssl.engine.launch import (add_common_arguments, build_runner,
                                      prepare_devices)
 from dense_ssl.engine.train_options import (add_train_arguments,
                                             merge_train_arguments)
+from dense_ssl.transfer.init_from import (add_init_arguments,
+                                          merge_init_arguments)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     add_common_arguments(parser)
     add_train_arguments(parser)
+    add_init_arguments(parser)
     args = parser.parse_args()
     with clean_errors():
         cfg = load_config(args.config)
         merge_arguments(cfg, args)
         merge_train_arguments(cfg, args)
+        merge_init_arguments(cfg, args)
         notes = prepare_devices(cfg)
         build_runner(cfg, notes).train()
 

@@ -72,6 +72,7 @@ def set_iterations(cfg: Config, iterations: int) -> None:
     cfg.train_cfg.max_iters = iterations
     cfg.train_cfg.val_interval = iterations
     cfg.default_hooks.checkpoint.interval = iterations
+    _shorten_averages(cfg, iterations)
     logger = cfg.default_hooks.logger
     logger.interval = max(1, min(logger.get('interval', 50), iterations // 10))
     for scheduler in cfg.param_scheduler:
@@ -84,6 +85,36 @@ def set_iterations(cfg: Config, iterations: int) -> None:
         if 'milestones' in scheduler:
             scheduler.milestones = [
                 step * iterations // full for step in scheduler.milestones
+            ]
+
+
+def _shorten_averages(cfg: Config, iterations: int) -> None:
+    """Norm statistics: a twentieth of the run, or as training left them."""
+    hooks = []
+    for hook in cfg.get('custom_hooks') or []:
+        if str(hook.type).endswith('PreciseBatchNormHook'):
+            hook.iterations = min(hook.iterations, iterations // 20)
+            if hook.iterations < 20:
+                continue  # worse than the running average
+        hooks.append(hook)
+    cfg.custom_hooks = hooks
+
+
+def set_epochs(cfg: Config, epochs: int) -> None:
+    """:func:`set_iterations` for a config that counts epochs."""
+    full = cfg.train_cfg.get('max_epochs')
+    if not full or epochs < 1:
+        raise TransferError(
+            f'--epochs must be 1 or more, got {epochs}.' if full else
+            f'{cfg.filename} counts iterations: use --iters.')
+    cfg.train_cfg.max_epochs = epochs
+    for scheduler in cfg.param_scheduler:
+        for key in ('begin', 'end', 'T_max'):
+            if key in scheduler:
+                scheduler[key] = round(scheduler[key] * epochs / full)
+        if 'milestones' in scheduler:
+            scheduler.milestones = [
+                step * epochs // full for step in scheduler.milestones
             ]
 
 
@@ -113,7 +144,8 @@ def drop_masks(cfg: Config) -> None:
         if transform['type'] == 'LoadAnnotations':
             transform['with_mask'] = False
     for name in ('val_evaluator', 'test_evaluator'):
-        cfg[name].metric = 'bbox'
+        if getattr(cfg[name], 'type', None) == 'CocoMetric':
+            cfg[name].metric = 'bbox'
     print_log('The annotations hold boxes but no masks: the mask branch is '
               'left out.', 'current')
 
@@ -130,6 +162,14 @@ def for_each_dataset(cfg: Config,
         loader = cfg.get(f'{split}_dataloader')
         if loader:
             change(split, loader.dataset)
+
+
+def find_pipeline(dataset: ConfigDict) -> list:
+    """The pipeline of a data set, also of one wrapped or joined."""
+    for node in _dicts(dataset):
+        if 'pipeline' in node:
+            return node.pipeline
+    raise TransferError(f'the data set {dataset.type} has no pipeline.')
 
 
 def _loaders(cfg: Config) -> Iterator[ConfigDict]:

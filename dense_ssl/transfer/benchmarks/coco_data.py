@@ -4,11 +4,12 @@ import os
 from pathlib import Path
 from typing import List, Optional, Tuple
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
 from ..errors import TransferError
-from .adjust import drop_masks, for_each_dataset, set_num_classes, wants_masks
+from .adjust import (drop_masks, find_pipeline, for_each_dataset,
+                     set_num_classes, wants_masks)
 
 #: One image in this many is kept for validation when no set is given.
 HOLD_OUT = 5
@@ -63,11 +64,13 @@ def use_coco_data(cfg: Config,
     def point(split, dataset):
         ann, images = ((train_ann, train_images) if split == 'train' else
                        (val_ann, val_images))
-        if dataset.type != 'CocoDataset':
-            raise TransferError(
-                f'{cfg.filename} reads {dataset.type}: --coco-ann needs a '
-                'config over CocoDataset.')
+        if dataset.type != 'CocoDataset':  # VOC, Cityscapes
+            pipeline = find_pipeline(dataset)
+            dataset.clear()
+            dataset.pipeline = pipeline
+            dataset.test_mode = split != 'train'
         dataset.update(
+            type='CocoDataset',
             data_root='',
             ann_file=os.path.abspath(ann),
             data_prefix=dict(img=os.path.abspath(images)),
@@ -78,6 +81,10 @@ def use_coco_data(cfg: Config,
 
     for_each_dataset(cfg, point)
     for name in ('val_evaluator', 'test_evaluator'):
+        if getattr(cfg[name], 'type', None) != 'CocoMetric':
+            cfg[name] = ConfigDict(
+                type='CocoMetric',
+                metric=['bbox', 'segm'] if wants_masks(cfg) else 'bbox')
         cfg[name].ann_file = os.path.abspath(val_ann)
     _say_what_is_left_out(train, train_ann)
 

@@ -22,9 +22,12 @@ def check_data_exist(cfg: Config) -> None:
     def check(split: str, dataset: ConfigDict) -> None:
         root = dataset.get('data_root') or ''
         paths = {'ann_file': dataset.get('ann_file')}
+        prefix = dataset.get('data_prefix') or {}
+        if isinstance(prefix, str):  # mmpretrain
+            prefix = dict(img_path=prefix)
         paths.update({
             f'data_prefix.{name}': value
-            for name, value in (dataset.get('data_prefix') or {}).items()
+            for name, value in prefix.items()
         })
         for name, path in paths.items():
             if not path or '://' in root + path:

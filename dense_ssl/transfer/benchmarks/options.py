@@ -10,6 +10,7 @@ from mmengine.config import Config, DictAction
 from ..errors import TransferError
 from . import adjust
 from .coco_data import use_coco_data
+from .folder_data import use_image_folder
 from .segmentation_data import parse_classes, use_segmentation_data
 from .small import make_small
 
@@ -49,6 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='N|A,B,C',
         help='number of classes, or their names')
     parser.add_argument(
+        '--image-folder',
+        metavar='DIR',
+        help='own classified images: train/CLASS/*.jpg, val/CLASS/*.jpg')
+    parser.add_argument(
         '--scale',
         type=int,
         nargs=2,
@@ -63,6 +68,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--iters', type=int, help='shrink the whole schedule to this')
     parser.add_argument(
+        '--epochs', type=int, help='the same for configs that count epochs')
+    parser.add_argument(
         '--batch-size', type=int, help='training images per process')
     parser.add_argument(
         '--workers', type=int, help='data-loading processes of each loader')
@@ -73,6 +80,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const=128,
         metavar='WIDTH',
         help='ResNet-18, heads of this width, few proposals: for CPUs')
+    parser.add_argument(
+        '--small-depth',
+        type=int,
+        choices=[18, 34, 50, 101],
+        default=18,
+        help='another ResNet for --small')
     parser.add_argument('--seed', type=int, help='of weights, order and crops')
     parser.add_argument(
         '--cfg-options',
@@ -101,13 +114,15 @@ def build_config(args: argparse.Namespace) -> Config:
     if args.seed is not None:
         cfg.randomness = dict(seed=args.seed)
     if args.small is not None:
-        make_small(cfg, args.small)
+        make_small(cfg, args.small, getattr(args, 'small_depth', 18))
     if args.scale:
         adjust.set_scale(cfg, *args.scale)
     if args.crop:
         adjust.set_crop(cfg, *args.crop)
     if args.iters is not None:
         adjust.set_iterations(cfg, args.iters)
+    if getattr(args, 'epochs', None) is not None:
+        adjust.set_epochs(cfg, args.epochs)
     if args.batch_size is not None:
         adjust.set_batch_size(cfg, args.batch_size)
     if args.workers is not None:
@@ -169,6 +184,11 @@ def _use_data(cfg: Config, args: argparse.Namespace) -> None:
     if args.seg_data and cfg.get('default_scope') != 'mmseg':
         raise TransferError(
             f'--seg-data is for mmseg configs, {args.config} is none.')
+    if getattr(args, 'image_folder', None):
+        if cfg.get('default_scope') != 'mmpretrain':
+            raise TransferError('--image-folder is for mmpretrain configs, '
+                                f'{args.config} is none.')
+        use_image_folder(cfg, args.image_folder)
     if args.coco_ann:
         use_coco_data(cfg, args.coco_ann, args.coco_images, args.coco_val_ann,
                       args.coco_val_images)

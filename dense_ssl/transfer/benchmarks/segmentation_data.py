@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from ..errors import TransferError
-from .adjust import for_each_dataset, set_num_classes
+from .adjust import find_pipeline, for_each_dataset, set_num_classes
 
 #: Folders of images and label maps, and the endings of their file names.
 LAYOUTS = (
@@ -59,7 +59,15 @@ def use_segmentation_data(cfg: Config,
 
     def point(split, dataset):
         split = 'train' if split == 'train' else 'val'
+        pipeline = find_pipeline(dataset)
+        for transform in pipeline:
+            if transform['type'] == 'LoadAnnotations':
+                # ADE20K has no class 0; own data have.
+                transform.pop('reduce_zero_label', None)
+        dataset.clear()
         dataset.update(
+            pipeline=pipeline,
+            test_mode=split != 'train',
             type='BaseSegDataset',
             data_root=os.path.abspath(root),
             data_prefix=dict(

@@ -1,19 +1,17 @@
 """A recipe's model made small enough for a CPU, its structure kept."""
-from typing import Any
+from typing import Any, List
 
 from mmengine.config import Config
 
 from ..errors import TransferError
 
-#: Channels of ResNet-18's four stages.
-STAGES = (64, 128, 256, 512)
 _WIDTHS = ('out_channels', 'in_channels', 'feat_channels', 'channels',
            'conv_out_channels', 'fc_out_channels')
 _LIMITS = dict(nms_pre=500, max_per_img=200)
 
 
-def make_small(cfg: Config, width: int) -> None:
-    """ResNet-18, heads of at most ``width`` channels, few proposals.
+def make_small(cfg: Config, width: int, depth: int = 18) -> None:
+    """ResNet-18 (or ``depth``), heads of at most ``width`` channels, few proposals.
 
     Channels that come from the backbone follow it. For trying things out and
     for comparisons on a CPU; the figures are not the papers'.
@@ -28,32 +26,34 @@ def make_small(cfg: Config, width: int) -> None:
         raise TransferError(
             f'{cfg.filename}: --small knows ResNet backbones only, this is '
             f'{model.backbone.get("type")}.')
-    model.backbone.depth = 18
+    model.backbone.depth = depth
+    # Channels of the four stages.
+    stages = [64 * 2**i * (4 if depth >= 50 else 1) for i in range(4)]
     for name, part in model.items():
         if part is not None and name.endswith(('neck', 'head')):
             for head in part if isinstance(part, list) else [part]:
                 _narrow(head, width)
                 if 'in_index' in head:  # mmseg: reads the backbone
-                    head.in_channels = STAGES[head.in_index]
+                    head.in_channels = stages[head.in_index]
     if isinstance(model.get('neck', {}).get('in_channels'), (list, tuple)):
-        stages = model.backbone.get('out_indices', range(4))
-        model.neck.in_channels = [STAGES[stage] for stage in stages]
+        used = model.backbone.get('out_indices', range(4))
+        model.neck.in_channels = [stages[stage] for stage in used]
     if model.get('roi_head', {}).get('shared_head'):
-        _narrow_c4(model)
+        _narrow_c4(model, depth, stages)
     if model.type == 'ImageClassifier':
-        model.head.in_channels = STAGES[-1]
+        model.head.in_channels = stages[-1]
     for limits in (model.get('train_cfg'), model.get('test_cfg')):
         _limit(limits)
 
 
-def _narrow_c4(model: Any) -> None:
+def _narrow_c4(model: Any, depth: int, stages: List[int]) -> None:
     """The heads of a C4 detector read the backbone's stages 3 and 4."""
-    model.rpn_head.in_channels = STAGES[2]
-    model.roi_head.shared_head.depth = 18
-    model.roi_head.bbox_roi_extractor.out_channels = STAGES[2]
+    model.rpn_head.in_channels = stages[2]
+    model.roi_head.shared_head.depth = depth
+    model.roi_head.bbox_roi_extractor.out_channels = stages[2]
     for name in ('bbox_head', 'mask_head'):
         if model.roi_head.get(name):
-            model.roi_head[name].in_channels = STAGES[3]
+            model.roi_head[name].in_channels = stages[3]
 
 
 def _narrow(node: Any, width: int) -> None:

@@ -1,0 +1,98 @@
+"""The results of a suite as Markdown, CSV and JSON."""
+import csv
+import io
+import json
+import os
+import os.path as osp
+from typing import Dict, List, Optional
+
+from .suite import Benchmark
+
+
+def read_metrics(folder: str) -> Optional[dict]:
+    """A finished run's ``metrics.json``; ``None`` before it is finished."""
+    path = osp.join(folder, 'metrics.json')
+    if not osp.isfile(path):
+        return None
+    try:
+        with open(path, encoding='utf-8') as file:
+            return json.load(file)
+    except ValueError:
+        return None
+
+
+def result(benchmark: Benchmark, folder: str, state: str) -> dict:
+    """One run's figures in percent, by column, and its state."""
+    found = (read_metrics(folder) or {}).get('metrics', {})
+    figures = {}
+    for column, key in benchmark.figures.items():
+        # COCO data in a VOC recipe are measured by COCO's rule.
+        value = found.get(key, found.get('coco/bbox_mAP')
+                          if column in ('AP', 'box AP') else None)
+        if value is not None:
+            percent = key.startswith('coco/') or key not in found
+            figures[column] = round(100 * value if percent else value, 2)
+    return dict(
+        benchmark=benchmark.name,
+        config=benchmark.config,
+        state=state,
+        figures=figures,
+        papers={
+            method: dict(zip(benchmark.figures, values))
+            for method, values in benchmark.papers.items()
+        })
+
+
+def write_tables(results: List[dict], folder: str, title: str) -> None:
+    """``suite.md``, ``suite.csv`` and ``suite.json`` in ``folder``."""
+    os.makedirs(folder, exist_ok=True)
+    texts = {
+        'md': markdown(results, title),
+        'csv': as_csv(results),
+        'json': json.dumps(dict(title=title, results=results), indent=2)
+    }
+    for ending, text in texts.items():
+        path = osp.join(folder, f'suite.{ending}')
+        # A table is there as a whole or not at all.
+        with open(f'{path}.part', 'w', encoding='utf-8', newline='') as file:
+            file.write(text)
+        os.replace(f'{path}.part', path)
+
+
+def markdown(results: List[dict], title: str) -> str:
+    """A table with the papers' figures beside."""
+    lines = [f'# {title}', '',
+             '| benchmark | figure | here | papers |', '|---|---|---|---|']
+    for row in results:
+        for column in _columns(row):
+            here = row['figures'].get(column)
+            papers = ', '.join(
+                f'{method} {values[column]}'
+                for method, values in row['papers'].items()
+                if column in values)
+            lines.append(
+                f'| {row["benchmark"]} | {column} | '
+                f'{row["state"] if here is None else here} | {papers} |')
+    return '\n'.join(lines) + '\n'
+
+
+def as_csv(results: List[dict]) -> str:
+    """A line for each figure, ours and the papers'."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(['benchmark', 'config', 'state', 'figure', 'source',
+                     'value'])
+    for row in results:
+        sources: Dict[str, dict] = {'here': row['figures'], **row['papers']}
+        for source, values in sources.items():
+            for column, value in values.items():
+                writer.writerow([row['benchmark'], row['config'],
+                                 row['state'], column, source, value])
+    return out.getvalue()
+
+
+def _columns(row: dict) -> List[str]:
+    columns = list(row['figures'])
+    for values in row['papers'].values():
+        columns += [name for name in values if name not in columns]
+    return columns or ['-']

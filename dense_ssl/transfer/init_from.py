@@ -1,0 +1,150 @@
+"""Starting pre-training from weights that exist already."""
+import argparse
+import os.path as osp
+from typing import Dict, List, Mapping, Optional, Sequence
+
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from torch import Tensor, nn
+
+from dense_ssl.registry import HOOKS
+from .errors import TransferError
+from .importers import import_file
+from .report import TransferReport
+from .strict_loading import Part, match_parts
+
+
+def add_init_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of tools/train.py."""
+    parser.add_argument(
+        '--init-from',
+        metavar='FILE',
+        help='start from these weights: our own, supervised, or released '
+        'ones of a known layout (see tools/convert/import_checkpoint.py); '
+        'not used where a run is resumed')
+    parser.add_argument(
+        '--init-parts',
+        metavar='A,B',
+        help='networks to fill, e.g. backbone,neck; by default all that the '
+        'file has')
+
+
+def merge_init_arguments(cfg: Config, args: argparse.Namespace) -> None:
+    """Add the hook that the options ask for, in place.
+
+    Raises:
+        TransferError: The file does not exist, or --init-parts is alone.
+    """
+    if args.init_from is None:
+        if args.init_parts:
+            raise TransferError('--init-parts needs --init-from.')
+        return
+    if not osp.isfile(args.init_from):
+        raise TransferError(f'--init-from {args.init_from}: no such file.')
+    cfg.custom_hooks = list(cfg.get('custom_hooks') or []) + [
+        dict(
+            type='dense_ssl.transfer.init_from.InitFromHook',
+            checkpoint=osp.abspath(args.init_from),
+            parts=args.init_parts and args.init_parts.split(','))
+    ]
+
+
+@HOOKS.register_module()
+class InitFromHook(Hook):
+    """Fill an algorithm from a file of any known layout before it trains.
+
+    The backbone must be in the file. A projector, neck or predictor is filled
+    where the file has one of the same names, and then completely. What the
+    file has of the momentum copy goes there; the rest of the copy starts
+    equal to the online networks. Queues start anew. A resumed run keeps the
+    weights of its own checkpoint.
+
+    Args:
+        checkpoint: See :func:`dense_ssl.transfer.importers.import_file`.
+        parts: Names of the networks to fill, ``backbone`` among them; by
+            default all that the file has.
+
+    Raises:
+        TransferError: Before the first step, with a diff; the model is then
+            untouched.
+    """
+    priority = 'HIGH'
+
+    def __init__(self,
+                 checkpoint: str,
+                 parts: Optional[Sequence[str]] = None) -> None:
+        self.checkpoint = checkpoint
+        self.parts = parts
+        self._loaded_from_run = False
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        self._loaded_from_run = True
+
+    def before_train(self, runner) -> None:
+        if self._loaded_from_run:
+            return
+        model = runner.model
+        if is_model_wrapper(model):
+            model = model.module
+        report = init_from(model, self.checkpoint, self.parts)
+        runner.logger.info(f'Starting from {self.checkpoint}:\n{report}')
+
+
+def init_from(model: nn.Module,
+              checkpoint: str,
+              parts: Optional[Sequence[str]] = None) -> TransferReport:
+    """Fill ``model``, a method of this project, from a file.
+
+    Raises:
+        TransferError: See :class:`InitFromHook`.
+    """
+    weights = import_file(checkpoint).state_dict
+    try:
+        online, copy = _match(model, weights, parts)
+    except TransferError as error:
+        raise TransferError(
+            f'--init-from {checkpoint}: {error}\nTo start from its backbone '
+            'only, add --init-parts backbone.') from error
+    report = online.apply()
+    if hasattr(model, 'momentum_encoder'):
+        model.momentum_encoder.copy_online()
+    if copy is not None:
+        report.parts += copy.apply().parts
+    return report
+
+
+def _match(model: nn.Module, weights: Mapping[str, Tensor],
+           parts: Optional[Sequence[str]]):
+    """Checked transfers into the online networks and into their copy."""
+    target = model.state_dict()
+    names = _networks(target)
+    unknown = set(parts or ()) - set(names)
+    if unknown or (parts and 'backbone' not in parts):
+        raise TransferError(
+            f'parts must be names out of {names}, the backbone among them; '
+            f'got {list(parts)}.')
+    online, copy = [], []
+    for name in parts or names:
+        # Another method's network of the same name shares no keys.
+        if parts or name == 'backbone' or _shared(target, weights, name):
+            online.append(Part(f'{name}.', f'{name}.', name))
+        name = f'momentum_encoder.{name}'
+        if _shared(target, weights, name):
+            copy.append(Part(f'{name}.', f'{name}.', name))
+    return (match_parts(model, weights, online),
+            match_parts(model, weights, copy) if copy else None)
+
+
+def _shared(target: Mapping, weights: Mapping, name: str) -> bool:
+    return any(key.startswith(f'{name}.') and key in target for key in weights)
+
+
+def _networks(target: Mapping[str, Tensor]) -> List[str]:
+    """Names of a method's networks: all but queues and copies."""
+    heads: Dict[str, None] = dict.fromkeys(key.split('.')[0]
+                                           for key in target)
+    return [
+        name for name in heads
+        if name != 'momentum_encoder' and not name.endswith('queue')
+    ]
