@@ -26,10 +26,10 @@ def batch(rows=7, dim=5, length=11, dtype=torch.float64):
     return q.requires_grad_(), k.requires_grad_(), n
 
 
-@pytest.mark.parametrize('temperature', [0.07, 0.2, 1.0])
+@pytest.mark.parametrize('temperature', [0.01, 0.07, 0.2, 1.0])
 @pytest.mark.parametrize('chunk', [1, 30, 1 << 23])
 def test_value_and_gradients(monkeypatch, temperature, chunk):
-    monkeypatch.setattr(info_nce, '_CHUNK_ELEMENTS', chunk)
+    monkeypatch.setattr(info_nce, '_chunk_elements', lambda device: chunk)
     q, k, n = batch()
     weight = torch.linspace(-1, 2, 7, dtype=torch.float64)
     want = plain(q, k, n, temperature)
@@ -39,6 +39,17 @@ def test_value_and_gradients(monkeypatch, temperature, chunk):
     assert torch.allclose(got, want, atol=1e-12)
     for a, e in zip(actual, expected):
         assert torch.allclose(a, e, atol=1e-12)
+
+
+@pytest.mark.parametrize('temperature', [0.026, 0.024])
+def test_single_precision_at_the_edge_of_both_ways(temperature):
+    q, k, n = batch(64, 16, 1000, torch.float32)
+    n[0], n[1] = q[0].detach(), -q[1].detach()  # the largest and the least
+    exact = plain(*(x.double() for x in (q[:4], k[:4], n)), temperature)
+    loss = queue_info_nce(q, k, n, temperature)
+    assert torch.allclose(loss[:4].double(), exact, rtol=1e-5)
+    loss.sum().backward()
+    assert q.grad.isfinite().all()
 
 
 def test_gradcheck():

@@ -2,13 +2,22 @@
 import torch
 from torch import Tensor
 
-# Elements of logits alive at once (fp32: 32 MiB). Enough rows to keep the
-# matrix products efficient at a queue of 65 536.
-_CHUNK_ELEMENTS = 1 << 23
+# Logits of unit vectors lie within 1 / tau. Up to e^40, sums over any queue
+# stay far inside float32, and no maximum has to be taken out first.
+_LEAST_PLAIN_TEMPERATURE = 1 / 40
+
+
+def _chunk_elements(device: torch.device) -> int:
+    """Elements of logits alive at once.
+
+    On a CPU what stays in its cache (2 MiB); on a GPU enough to keep it busy
+    with few kernels (128 MiB).
+    """
+    return 1 << 19 if device.type == 'cpu' else 1 << 25
 
 
 class _QueueInfoNCE(torch.autograd.Function):
-    """Loss and its gradient in one sweep over chunks of queries.
+    """Loss and its gradient in one sweep over chunks of the queue.
 
     The gradient of the loss of row i has a closed form,
     ``(sum_j p_ij n_j + (p_i0 - 1) k_i) / tau`` with p the softmax, so it is
@@ -19,20 +28,28 @@ class _QueueInfoNCE(torch.autograd.Function):
     @staticmethod
     def forward(ctx, query, positive, queue, temperature):
         needs_query, needs_positive = ctx.needs_input_grad[:2]
-        pos = (query * positive).sum(1) / temperature
-        lse = torch.empty_like(pos)
-        grad = torch.empty_like(query) if needs_query else None
-        rows = max(1, _CHUNK_ELEMENTS // queue.shape[0])
-        for start in range(0, query.shape[0], rows):
-            part = slice(start, start + rows)
-            logits = (query[part] @ queue.t()).to(pos.dtype)
-            logits.div_(temperature)
-            top = torch.maximum(logits.amax(1), pos[part])
-            weights = logits.sub_(top[:, None]).exp_()
-            total = weights.sum(1) + (pos[part] - top).exp()
-            lse[part] = top + total.log()
+        scaled = query / temperature
+        pos = (scaled * positive).sum(1)
+        size = max(1, _chunk_elements(query.device) // max(1, len(query)))
+        chunks = queue.split(size)
+        top = None
+        if temperature < _LEAST_PLAIN_TEMPERATURE:
+            top = pos
+            for keys in chunks:
+                top = torch.maximum(top, (scaled @ keys.t()).amax(1))
+        total = (pos if top is None else pos - top).exp()
+        grad = torch.zeros_like(query) if needs_query else None
+        for keys in chunks:
+            weights = scaled @ keys.t()
+            if top is not None:
+                weights.sub_(top[:, None])
+            total += weights.exp_().sum(1)
             if needs_query:
-                grad[part] = (weights @ queue) / total[:, None]
+                grad.addmm_(weights, keys)
+        lse = total.log() if top is None else total.log() + top
+        if needs_query:
+            # in the loop, the weights were not yet probabilities
+            grad.mul_((-lse if top is None else top - lse).exp()[:, None])
         pull = ((pos - lse).exp() - 1)[:, None]
         if needs_query:
             grad.addcmul_(pull, positive).div_(temperature)
