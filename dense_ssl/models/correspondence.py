@@ -42,6 +42,7 @@ class Correspondence(nn.Module):
     Attributes:
         needs_boxes (bool): Whether view boxes are read.
         least (float): Pairs whose closeness is not above it are no pairs.
+            Without a limit (default) a cell has one partner, its closest.
     """
 
     needs_boxes = False
@@ -60,7 +61,12 @@ class Correspondence(nn.Module):
     @torch.no_grad()
     def pairs(self, a: ViewMap, b: ViewMap) -> Tensor:
         """All pairs that count, bool (N, Sa, Sb)."""
-        return self.closeness(a, b) > self.least
+        closeness = self.closeness(a, b)
+        if self.least > float('-inf'):
+            return closeness > self.least
+        best = closeness.argmax(dim=2, keepdim=True)
+        return torch.zeros_like(
+            closeness, dtype=torch.bool).scatter_(2, best, True)
 
 
 @MODELS.register_module()
@@ -71,16 +77,15 @@ class SimilarityCorrespondence(Correspondence):
     """
 
     def closeness(self, a: ViewMap, b: ViewMap) -> Tensor:
-        fa = F.normalize(a.features.flatten(2), dim=1)
-        fb = F.normalize(b.features.flatten(2), dim=1)
-        return fa.transpose(1, 2) @ fb
-
-    @torch.no_grad()
-    def pairs(self, a: ViewMap, b: ViewMap) -> Tensor:
-        closeness = self.closeness(a, b)
-        best = closeness.argmax(dim=2, keepdim=True)
-        return torch.zeros_like(
-            closeness, dtype=torch.bool).scatter_(2, best, True)
+        # Neighbouring cells are alike: half precision makes ties of them.
+        fa, fb = (
+            F.normalize(
+                x.features.to(
+                    torch.promote_types(x.features.dtype,
+                                        torch.float32)).flatten(2),
+                dim=1) for x in (a, b))
+        with torch.autocast(fa.device.type, enabled=False):
+            return fa.transpose(1, 2) @ fb
 
 
 @MODELS.register_module()

@@ -41,7 +41,7 @@ def cell_distance(boxes_a: Tensor, boxes_b: Tensor, size_a: Size,
     """Distances between all cells of two views, in bin diagonals.
 
     The unit is the larger of the two views' bin diagonals (PixPro, sec. 3.1).
-    Views without extent (a crop of one pixel) are infinitely far from all.
+    Two views without extent (crops of one pixel) are infinitely far apart.
 
     Args:
         boxes_a, boxes_b (Tensor): View boxes (N, 4).

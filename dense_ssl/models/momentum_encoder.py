@@ -87,6 +87,7 @@ class MomentumEncoder(nn.Module):
         # Updates done: the buffer is saved, the int spares a host sync.
         self.register_buffer('updates', torch.zeros((), dtype=torch.long))
         self._updates = 0
+        self.restored = False  # whether weights of the copy were loaded
         _followers.add(self)
 
     def __setstate__(self, state: dict) -> None:  # deepcopy and pickle
@@ -97,6 +98,7 @@ class MomentumEncoder(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
         if prefix + 'updates' in state_dict:
             self._updates = int(state_dict[prefix + 'updates'])
+            self.restored = True
 
     @property
     def num_updates(self) -> int:
@@ -153,5 +155,9 @@ class MomentumEncoder(nn.Module):
         """Make parameters and buffers equal to the online networks'."""
         for name, network in self._online.items():
             getattr(self, name).load_state_dict(network.state_dict())
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin the schedule anew, with the weights as they are."""
         self._updates = 0
         self.updates.zero_()

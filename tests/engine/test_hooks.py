@@ -1,6 +1,8 @@
 import pytest
 import torch
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
 
 from .runs import config, image_folder, train
 
@@ -92,7 +94,10 @@ def test_queue_fits_the_folder(images, tmp_path):
 
 
 def test_queue_longer_than_the_data_set_is_refused(images, tmp_path):
-    cfg = config(DENSECL, images, tmp_path, **{'custom_hooks.3.if_longer': 'error'})
+    cfg = config(DENSECL, images, tmp_path)
+    for hook in cfg.custom_hooks:
+        if hook['type'] == 'QueueLengthHook':
+            hook['if_longer'] = 'error'
     with pytest.raises(ValueError, match='65536 .*13 images.*queue_len=8'):
         train(cfg)
 
@@ -157,3 +162,78 @@ def test_mixed_precision_recipes_run_in_float32_on_cpu(images, tmp_path):
         })
     _, recorder = train(cfg)
     assert len(recorder.losses) == 3
+
+
+def test_resume_finds_the_image_order_without_a_given_seed(images, tmp_path):
+    class Order(Hook):
+        """Which images each iteration saw."""
+
+        def __init__(self):
+            self.paths = []
+
+        def after_train_iter(self, runner, batch_idx, data_batch, outputs):
+            self.paths += [s.img_path for s in data_batch['data_samples']]
+
+    def run(work_dir, epochs, resume=False):
+        cfg = config(DENSECL, images, work_dir, epochs=epochs)
+        cfg.randomness = dict(seed=None, diff_rank_seed=True)
+        cfg.resume = resume
+        cfg.experiment_name = f'order_{work_dir.name}_{resume}'
+        runner = Runner.from_cfg(cfg)
+        order = Order()
+        runner.register_hook(order)
+        runner.train()
+        return runner, order.paths
+
+    runner, first = run(tmp_path / 'run', 1)
+    resumed, second = run(tmp_path / 'run', 2, resume=True)
+    assert resumed.seed == runner.seed
+    sampler = runner.train_dataloader.sampler
+    sampler.set_epoch(1)
+    dataset = runner.train_dataloader.dataset
+    expected = [dataset.get_data_info(i)['img_path'] for i in sampler]
+    assert second == expected[:len(second)] and len(second) == 12
+
+
+def test_starting_from_weights_starts_the_schedule_anew(images, tmp_path):
+    runner, _ = train(
+        config(DENSECL, images, tmp_path / 'first', **SCHEDULED))
+    cfg = config(DENSECL, images, tmp_path / 'second', **SCHEDULED)
+    cfg.load_from = str(tmp_path / 'first' / 'epoch_2.pth')
+    _, recorder = train(cfg)
+    assert recorder.momenta[0] < recorder.momenta[-1]
+    assert recorder.momenta[0] == pytest.approx(0.9, abs=0.03)
+    # a file with the online weights alone: the copies start from them
+    state = {
+        k: v
+        for k, v in runner.model.state_dict().items()
+        if k.startswith(('backbone.', 'projector.'))
+    }
+    torch.save(dict(state_dict=state), tmp_path / 'online.pth')
+    cfg = config(DENSECL, images, tmp_path / 'third', **SCHEDULED)
+    cfg.load_from = str(tmp_path / 'online.pth')
+    seen = {}
+
+    class Start(Hook):
+        priority = 'LOWEST'
+
+        def before_train(self, runner):
+            own = runner.model.momentum_encoder.state_dict()
+            seen.update({
+                k: torch.equal(v, own[k])
+                for k, v in state.items()
+            })
+
+    cfg.custom_hooks.append(dict(type=Start))
+    train(cfg)
+    assert seen and all(seen.values())
+
+
+def test_an_optimizer_without_the_online_networks_is_refused(images, tmp_path):
+    cfg = config(DENSECL, images, tmp_path, epochs=1)
+    runner = Runner.from_cfg(cfg)
+    other = torch.nn.Linear(1, 1)
+    runner.optim_wrapper = OptimWrapper(
+        torch.optim.SGD(other.parameters(), lr=0.1))
+    with pytest.raises(ValueError, match='never move'):
+        runner.train()

@@ -379,11 +379,51 @@ def test_mocov2_has_no_dense_branch():
 def test_lambda_zero_equals_mocov2():
     torch.manual_seed(0)
     model = densecl(loss_lambda=0.)
+    moco = densecl(
+        loss_lambda=0.,
+        projector=dict(
+            type='DenseProjector',
+            in_channels=8,
+            hidden_channels=16,
+            out_channels=4,
+            with_dense=False))
+    moco.load_state_dict({
+        k: v
+        for k, v in model.state_dict().items() if k in moco.state_dict()
+    })
     views = [torch.randn(2, 3, 16, 16) for _ in range(2)]
-    losses = model.loss(views, None)
+    losses, expected = model.loss(views, None), moco.loss(views, None)
     assert losses['loss_dense'].item() == 0
-    q = F.normalize(model.encode(model, views[0])[1].global_)
-    assert losses['loss_global'].item() > 0 and q.shape == (2, 4)
+    assert torch.equal(losses['loss_global'], expected['loss_global'])
+    (losses['loss_global'] + losses['loss_dense']).backward()
+    expected['loss_global'].backward()
+    for name, p in moco.named_parameters():
+        if p.requires_grad:
+            assert torch.equal(model.get_parameter(name).grad, p.grad), name
+
+
+class PlainHead(nn.Module):
+    """InfoNCE as one would write it down: autograd keeps the queue."""
+
+    def loss(self, query, positive, queue, valid=None):
+        logits = torch.cat(
+            [(query * positive).sum(1, keepdim=True), query @ queue.t()], 1)
+        target = torch.zeros(len(query), dtype=torch.long)
+        return F.cross_entropy(logits / 0.2, target)
+
+
+def test_an_own_head_may_keep_the_queue():
+    torch.manual_seed(0)
+    model, own = densecl(), densecl(head=PlainHead())
+    own.load_state_dict(model.state_dict())
+    views = [torch.randn(2, 3, 16, 16) for _ in range(2)]
+    for m in (model, own):
+        losses = m.loss(views, None)
+        (losses['loss_global'] + losses['loss_dense']).backward()
+    for name, p in model.named_parameters():
+        if p.requires_grad:
+            assert torch.allclose(
+                p.grad, own.get_parameter(name).grad, atol=1e-5), name
 
 
 def test_backbone_gets_no_gradient_from_the_correspondence():

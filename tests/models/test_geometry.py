@@ -100,3 +100,14 @@ def test_similarity_match_is_the_argmax_of_the_cosine():
     pairs = SimilarityCorrespondence().pairs(ViewMap(fa), ViewMap(fb))
     assert torch.equal(pairs.long().argmax(2), match.index)
     assert (pairs.sum(2) == 1).all()
+
+
+def test_similarity_is_not_rounded_under_autocast():
+    torch.manual_seed(0)
+    base = torch.randn(1, 64, 1, 1)
+    maps = [base + 0.02 * torch.randn(1, 64, 5, 5) for _ in range(2)]
+    part = SimilarityCorrespondence()
+    want = part.match(*map(ViewMap, maps)).index
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        got = part.match(*map(ViewMap, maps)).index
+    assert torch.equal(got, want)

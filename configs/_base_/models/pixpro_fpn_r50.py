@@ -4,10 +4,9 @@ _base_ = './pixpro_r50.py'
 model = dict(
     backbone=dict(out_indices=(0, 1, 2, 3)),
     neck=dict(
-        type='mmdet.FPN',
+        type='FPN',  # mmdet.FPN's structure and names
         in_channels=[256, 512, 1024, 2048],
         out_channels=256,
-        num_outs=4,
         norm_cfg=dict(type='BN')),
     levels=(0, 1, 2, 3),
     max_grid=28,

@@ -9,8 +9,8 @@ model = dict(
     backbone=dict(
         norm_eval=True,  # base: left to the stages' freezing
         init_cfg=None))  # base: a checkpoint to be filled in
-# Inherited from mmpretrain, these get a `_scope_` that no function takes.
-train_dataloader = dict(collate_fn=dict(_delete_=True, type='default_collate'))
-val_dataloader = dict(collate_fn=dict(_delete_=True, type='default_collate'))
+# mmpretrain's own tool adds this; ours leaves loaders as they are written.
+train_dataloader = dict(collate_fn=dict(type='default_collate'))
+val_dataloader = dict(collate_fn=dict(type='default_collate'))
 test_dataloader = val_dataloader
 auto_scale_lr = dict(base_batch_size=256)

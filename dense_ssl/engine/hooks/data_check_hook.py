@@ -26,8 +26,9 @@ class DataCheckHook(Hook):
 
     def after_train_epoch(self, runner) -> None:
         """Say how many files could not be read so far, on this process."""
-        count = getattr(self.loader.dataset, 'unreadable_count', 0)
+        dataset = getattr(self.loader, 'dataset', None)
+        count = getattr(dataset, 'unreadable_count', 0)
         if count:
             runner.logger.warning(
-                f'{count} of {len(self.loader.dataset)} files could not be '
+                f'{count} of {len(dataset)} files could not be '
                 'read and were replaced by others (each is named above)')

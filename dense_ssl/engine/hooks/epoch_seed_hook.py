@@ -22,12 +22,18 @@ class EpochSeedHook(Hook):
     priority = 'VERY_HIGH'
 
     def before_train(self, runner) -> None:
-        """Refuse a loader whose workers outlive the epoch."""
+        """Refuse workers that outlive the epoch; seed the sampler."""
         if runner.train_dataloader.persistent_workers:
             raise ValueError(
                 'train_dataloader.persistent_workers=True makes a resumed run '
                 'differ from an uninterrupted one: set it to False, or take '
                 'EpochSeedHook out of custom_hooks')
+        # A sampler that drew its own seed draws another one after a resume;
+        # the run's seed is in the checkpoint, without the rank added to it.
+        sampler = runner.train_dataloader.sampler
+        if hasattr(sampler, 'seed'):
+            diff = runner._randomness_cfg.get('diff_rank_seed', False)
+            sampler.seed = runner.seed - (get_rank() if diff else 0)
 
     def before_train_epoch(self, runner) -> None:
         """Seed python, numpy and torch."""

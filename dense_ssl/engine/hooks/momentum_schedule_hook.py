@@ -13,7 +13,13 @@ class MomentumScheduleHook(Hook):
 
     K comes from this run's length and gradient accumulation, so a resumed or
     extended run goes on along its own schedule, from the step counter saved in
-    the checkpoint. The current momentum goes to the log.
+    the checkpoint. A run that only starts from a checkpoint's weights
+    (``load_from``) starts its schedule at the beginning, and the copies from
+    the online networks where the file had none. The current momentum goes to
+    the log.
+
+    Raises:
+        ValueError: If no optimiser of the run trains the online networks.
     """
 
     def before_train(self, runner) -> None:
@@ -22,8 +28,23 @@ class MomentumScheduleHook(Hook):
         self.encoders = [
             m for m in runner.model.modules() if isinstance(m, MomentumEncoder)
         ]
+        optimizers = self._optimizers(runner.optim_wrapper)
         for encoder in self.encoders:
+            if not any(map(encoder.follows, optimizers)):
+                raise ValueError(
+                    'no optimiser trains the first parameter of the online '
+                    'networks, so their momentum copy would never move: '
+                    'give all trainable parameters to one optimiser')
             encoder.set_total_steps(ceil(runner.max_iters / accumulation))
+            if runner.iter == 0:
+                encoder.restart() if encoder.restored else (
+                    encoder.copy_online())
+
+    @staticmethod
+    def _optimizers(wrapper) -> list:
+        if hasattr(wrapper, 'optimizer'):
+            return [wrapper.optimizer]
+        return [w.optimizer for w in wrapper.values()]  # OptimWrapperDict
 
     def after_train_iter(self, runner, *args, **kwargs) -> None:
         """Log the momentum of the next update."""

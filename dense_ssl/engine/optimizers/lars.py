@@ -1,6 +1,7 @@
 """Layer-wise adaptive rate scaling, as the released codes have it."""
 from collections import defaultdict
-from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import (Callable, Dict, Iterable, List, NamedTuple,
+                    Optional, Sequence, Tuple)
 
 import torch
 from torch import Tensor
@@ -134,24 +135,24 @@ class LARS(Optimizer):
         for key, params in self._alike().items():
             lr, momentum, decay, eta, eps, adapted = key[:6]
             grads = [p.grad for p in params]
-            steps = torch._foreach_add(grads, params, alpha=decay)
+            steps = torch._foreach_add(
+                grads, params, alpha=decay) if decay else grads
+            late = variant.lr_in_buffer
+            scales: Sequence = ()
             if adapted:
-                ratios = self._trust_ratios(
+                scales = self._trust_ratios(
                     params, steps if variant.decay_in_norm else grads, decay,
-                    eta, eps)
-                torch._foreach_mul_(steps, ratios)
-            if variant.lr_in_buffer:
-                torch._foreach_mul_(steps, lr)
-            if momentum:
-                steps = self._with_momentum(params, steps, momentum)
-            torch._foreach_add_(
-                params, steps, alpha=-1 if variant.lr_in_buffer else -lr)
+                    eta, eps, lr if late else 1.)
+            elif late:
+                steps = torch._foreach_mul(steps, lr)
+            steps = self._accumulate(params, steps, scales, momentum)
+            torch._foreach_add_(params, steps, alpha=-1 if late else -lr)
         return loss
 
     def _trust_ratios(self, params: List[Tensor], grads: List[Tensor],
-                      decay: float, eta: float,
-                      eps: float) -> Tuple[Tensor, ...]:
-        """Ratio of each parameter, as tensors on the device."""
+                      decay: float, eta: float, eps: float,
+                      factor: float) -> Tuple[Tensor, ...]:
+        """``factor`` times each parameter's ratio, on the device."""
         variant = _VARIANTS[self.variant]
         weight = torch.stack(torch._foreach_norm(params))
         grad = torch.stack(torch._foreach_norm(grads))
@@ -162,15 +163,21 @@ class LARS(Optimizer):
             ratio = torch.where(either_zero, 1., eta * weight / below)
         else:
             ratio = torch.where(below == 0, 0., eta * weight / below)
-        return ratio.unbind()
+        return (ratio * factor).unbind()
 
-    def _with_momentum(self, params: List[Tensor], steps: List[Tensor],
-                       momentum: float) -> List[Tensor]:
-        """Add the steps to the momentum buffers and return these."""
+    def _accumulate(self, params: List[Tensor], steps: List[Tensor],
+                    scales: Sequence[Tensor],
+                    momentum: float) -> List[Tensor]:
+        """Add scaled steps to the momentum buffers and return these."""
+        if not momentum:
+            return torch._foreach_mul(steps, scales) if scales else steps
         for p in params:
             if 'momentum_buffer' not in self.state[p]:
                 self.state[p]['momentum_buffer'] = torch.zeros_like(p)
         buffers = [self.state[p]['momentum_buffer'] for p in params]
         torch._foreach_mul_(buffers, momentum)
-        torch._foreach_add_(buffers, steps)
+        if scales:  # in one pass over the memory
+            torch._foreach_addcmul_(buffers, steps, scales)
+        else:
+            torch._foreach_add_(buffers, steps)
         return buffers

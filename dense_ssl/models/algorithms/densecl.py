@@ -117,7 +117,7 @@ class DenseCL(MomentumSelfSupervisor):
         map_k, target = self.encode_momentum(inputs[1])
 
         g_q, g_k = (F.normalize(x.global_, dim=1) for x in (online, target))
-        loss_global = self.head.loss(g_q, g_k, self.queue.features)
+        loss_global = self.head.loss(g_q, g_k, self.negatives(self.queue))
         losses = dict(loss_global=(1 - self.loss_lambda) * loss_global)
 
         if self.projector.with_dense:
@@ -158,4 +158,9 @@ class DenseCL(MomentumSelfSupervisor):
             1, match.index.unsqueeze(2).expand(-1, -1, d_k.shape[2]))
         return self.head.loss(
             d_q.flatten(0, 1), positive.flatten(0, 1),
-            self.dense_queue.features, match.valid.flatten())
+            self.negatives(self.dense_queue), match.valid.flatten())
+
+    def negatives(self, queue: FeatureQueue) -> Tensor:
+        """Keys (K, D), a copy if they change before the head is done."""
+        keeps = getattr(self.head, 'keeps_queue', True)
+        return queue.features.clone() if keeps else queue.features

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from dense_ssl.registry import MODELS
 from ..level_embedding import embed_everything, embed_plain, embed_selected
 from ..montage_levels import MontageLevels, Montages
+from ..necks.fpn import freeze_unread
 from .base import MomentumSelfSupervisor, build_part
 
 
@@ -68,6 +69,7 @@ class MCL(MomentumSelfSupervisor):
             raise ValueError(f"mode='{mode}': use 'selected' or 'exact'")
         self.mode = mode
         self.levels = MontageLevels(ratios, shares, fpn_levels)
+        freeze_unread(self.neck, fpn_levels)
         self.predictors = nn.ModuleList(
             build_part(predictor) for _ in self.levels.ratios)
         weights = getattr(self.head, 'weights', ratios)

@@ -14,7 +14,13 @@ class QueueContrastHead(BaseModule):
 
     Args:
         temperature (float): tau. Defaults to 0.2 (MoCo v2, DenseCL).
+
+    Attributes:
+        keeps_queue (bool): Whether the backward pass reads the queue. A head
+            without this attribute is taken to, and given a copy.
     """
+
+    keeps_queue = False
 
     def __init__(self, temperature: float = 0.2) -> None:
         super().__init__()

@@ -14,7 +14,7 @@ class FPN(BaseModule):
     """Feature pyramid network (arXiv 1612.03144), as many maps out as in.
 
     Structure, names and initialisation are those of ``mmdet.FPN``, so that
-    its weights load there; pre-training needs no mmdet by it.
+    its weights load there, and pre-training can do without mmdet.
 
     Args:
         in_channels (Sequence[int]): Channels of the maps, finest first.
@@ -55,6 +55,21 @@ class FPN(BaseModule):
             laterals[i - 1] = top_down(self, laterals[i], laterals[i - 1])
         return tuple(
             conv(x) for conv, x in zip(self.fpn_convs, laterals))
+
+
+def freeze_unread(fpn: nn.Module, levels: Sequence[int]) -> None:
+    """Take convolutions that no level reads out of training.
+
+    They would never get a gradient, which DistributedDataParallel refuses.
+
+    Args:
+        fpn (nn.Module): ``FPN`` or ``mmdet.FPN``.
+        levels (Sequence[int]): Output maps that are read, finest is 0.
+    """
+    for i, conv in enumerate(fpn.lateral_convs):
+        conv.requires_grad_(i >= min(levels))
+    for i, conv in enumerate(fpn.fpn_convs):
+        conv.requires_grad_(i in levels)
 
 
 def top_down(fpn: nn.Module, coarse: Tensor, fine: Tensor) -> Tensor:

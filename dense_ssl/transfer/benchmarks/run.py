@@ -68,6 +68,8 @@ def fine_tune(cfg: Config,
         for name, scalar in runner.message_hub.log_scalars.items()
         if name.startswith('val/') and not name.endswith('time')
     }
+    if not metrics and 'val/time' in runner.message_hub.log_scalars:
+        metrics = _nothing_found(cfg)
     _write_metrics(cfg, metrics, checkpoint)
     return metrics
 
@@ -114,6 +116,20 @@ def print_metrics(metrics: Dict[str, float], work_dir: str) -> None:
     for name, value in metrics.items():
         print(f'{name.ljust(width)}  {value:.4f}')
     print(f'Logs, checkpoints and metrics.json: {work_dir}')
+
+
+def _nothing_found(cfg: Config) -> Dict[str, float]:
+    """COCO's figures where a detector finds nothing: mmdet gives none."""
+    kinds = [
+        kind for evaluator in (cfg.val_evaluator if isinstance(
+            cfg.val_evaluator, list) else [cfg.val_evaluator])
+        if evaluator.type == 'CocoMetric'
+        for kind in ([evaluator.metric] if isinstance(evaluator.metric, str)
+                     else evaluator.metric)
+    ]
+    if kinds:
+        print_log('The detector found nothing at all: AP is 0.', 'current')
+    return {f'coco/{kind}_mAP': 0. for kind in kinds}
 
 
 def _resumes(cfg: Config) -> bool:

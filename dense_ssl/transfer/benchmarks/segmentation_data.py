@@ -68,20 +68,21 @@ def use_segmentation_data(cfg: Config,
         dataset.update(
             pipeline=pipeline,
             test_mode=split != 'train',
-            type='BaseSegDataset',
             data_root=os.path.abspath(root),
             data_prefix=dict(
-                img_path=f'{images}/{split}', seg_map_path=f'{maps}/{split}'),
+                img_path=f'{images}/{split}', seg_map_path=f'{maps}/{split}'))
+        if classes is None:
+            dataset.type = 'CityscapesDataset'
+            return
+        dataset.update(
+            type='BaseSegDataset',
             img_suffix=image_suffix,
             seg_map_suffix=map_suffix,
             reduce_zero_label=False,
             metainfo=dict(
                 classes=tuple(classes), palette=palette(num_classes)))
 
-    def point_cityscapes(split, dataset):
-        dataset.update(data_root=os.path.abspath(root))
-
-    for_each_dataset(cfg, point_cityscapes if classes is None else point)
+    for_each_dataset(cfg, point)
     set_num_classes(cfg, num_classes)
 
 

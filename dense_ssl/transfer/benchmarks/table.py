@@ -72,7 +72,7 @@ def markdown(results: List[dict], title: str) -> str:
                 if column in values)
             lines.append(
                 f'| {row["benchmark"]} | {column} | '
-                f'{row["state"] if here is None else here} | {papers} |')
+                f'{_cell(row["state"], here)} | {papers} |')
     return '\n'.join(lines) + '\n'
 
 
@@ -89,6 +89,12 @@ def as_csv(results: List[dict]) -> str:
                 writer.writerow([row['benchmark'], row['config'],
                                  row['state'], column, source, value])
     return out.getvalue()
+
+
+def _cell(state: str, figure: Optional[float]) -> str:
+    if figure is not None:
+        return str(figure)
+    return '-' if state == 'done' else state
 
 
 def _columns(row: dict) -> List[str]:
