@@ -10,6 +10,7 @@ from mmengine.logging import print_log
 from ..errors import TransferError
 from .adjust import (drop_masks, find_pipeline, for_each_dataset,
                      set_num_classes, wants_masks)
+from .mask_check import mask_fault
 
 #: One image in this many is kept for validation when no set is given.
 HOLD_OUT = 5
@@ -115,6 +116,7 @@ def read_annotations(path: str, images: str) -> Tuple[dict, bool]:
     _check_images(path, content, images)
     _check_categories(path, content)
     changed = _check_boxes(path, content)
+    _check_masks(path, content)
     return content, changed
 
 
@@ -222,6 +224,17 @@ def _check_boxes(path: str, content: dict) -> bool:
             annotation.setdefault('iscrowd', 0)
             changed = True
     return changed
+
+
+def _check_masks(path: str, content: dict) -> None:
+    sizes = {i['id']: (i['height'], i['width']) for i in content['images']}
+    for annotation in content['annotations']:
+        fault = mask_fault(
+            annotation.get('segmentation'), *sizes[annotation['image_id']])
+        if fault:
+            raise TransferError(
+                f'{path}: the segmentation of annotation {annotation["id"]} '
+                f'{fault}. Correct it, or set it to [] for no mask.')
 
 
 def _say_what_is_left_out(content: dict, path: str) -> None:

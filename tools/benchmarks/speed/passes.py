@@ -8,7 +8,8 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from dense_ssl.models import Correspondence, FeatureQueue, MomentumEncoder
+from dense_ssl.models import (Correspondence, FeatureQueue, MomentumEncoder,
+                              data_preprocessor)
 from dense_ssl.models.batch_shuffle import BatchShuffle
 
 
@@ -134,7 +135,7 @@ class Breakdown:
         self.step = step
         self.wait = lambda: synchronise(step.device)
         self.times = defaultdict(float)
-        for name in ('data to device', 'encoders', 'neck and projectors',
+        for name in ('data to device', 'colour', 'encoders', 'neck and projectors',
                      'correspondence', 'loss', 'gather', 'queue', 'backward',
                      'optimiser', 'momentum update', 'rest of forward'):
             self.times[name] = 0.
@@ -173,6 +174,7 @@ class Breakdown:
                     patch.object(owner, attribute, self._timed(
                         name, function)))
 
+            wrap(data_preprocessor, 'batch_colour', 'colour')
             wrap(FeatureQueue, 'enqueue', 'queue')
             wrap(MomentumEncoder, 'update', 'momentum update')
             wrap(BatchShuffle, 'shuffle', 'gather')
@@ -189,6 +191,7 @@ class Breakdown:
                 step.scaler.scale(loss).backward)()
             self._timed('optimiser', step.update)()
         times['optimiser'] -= times['momentum update']
+        times['data to device'] -= times['colour']
         times['rest of forward'] -= sum(
             times[k] for k in ('encoders', 'neck and projectors',
                                'correspondence', 'loss', 'gather', 'queue'))

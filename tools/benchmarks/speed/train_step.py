@@ -1,7 +1,7 @@
 """What a pre-training step costs beside its encoders.
 
-In one process, interleaved, medians: the full step (normalisation, forward,
-backward, optimiser, momentum update) and two floors made of the very passes
+In one process, interleaved, medians: the full step (colours, normalisation,
+forward, backward, optimiser, momentum update) and two floors made of the very passes
 that the step was seen to make:
 
 - backbone floor: the backbone alone, forward and backward of each online
@@ -27,6 +27,7 @@ from mmengine.dataset import default_collate
 from mmengine.runner import Runner
 from passes import Breakdown, record_passes, replay
 
+from dense_ssl.engine.device_colour import leave_colours_to_device
 from dense_ssl.registry import MODELS, TRANSFORMS
 
 AMP = dict(fp16=torch.float16, bf16=torch.bfloat16)
@@ -44,6 +45,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--channels-last', action='store_true')
     parser.add_argument(
         '--compile', action='store_true', help='torch.compile the backbones')
+    parser.add_argument(
+        '--colour',
+        choices=['device', 'workers'],
+        default='device',
+        help='where views get their colours; on the device they are part of '
+        'the step')
     parser.add_argument('--repeats', type=int, default=7)
     parser.add_argument('--warm-up', type=int, default=2)
     parser.add_argument('--threads', type=int, help='torch threads on CPU')
@@ -219,6 +226,7 @@ def main() -> None:
     cfg = Config.fromfile(args.config)
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
+    leave_colours_to_device(cfg, args.colour == 'device')
     torch.manual_seed(0)
     result = measure(Step(cfg, args), args)
     text = json.dumps(result, indent=2)
