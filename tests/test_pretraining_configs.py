@@ -73,3 +73,63 @@ def test_metafile_lists_every_config(method):
     assert sorted(m['Config'] for m in listed) == [
         f'configs/{n}' for n in CONFIGS if n.startswith(method)
     ]
+
+
+# lr at the config's batch, weight decay, optimiser, EMA, epochs of warm-up,
+# eta_min: the papers' recipes, written out.
+RECIPES = {
+    'densecl/densecl_resnet50_8xb32-coslr-200e_in1k.py':
+    (0.03, 1e-4, 'SGD', (0.999, None), 0, 0),
+    'densecl/densecl_resnet101_8xb32-coslr-200e_in1k.py':
+    (0.03, 1e-4, 'SGD', (0.999, None), 0, 0),
+    'densecl/densecl_resnet50_8xb32-coslr-800e_coco.py':
+    (0.3, 1e-4, 'SGD', (0.999, None), 0, 0),
+    'densecl/densecl_resnet50_8xb32-coslr-1600e_coco.py':
+    (0.3, 1e-4, 'SGD', (0.999, None), 0, 0),
+    'pixpro/pixpro_resnet50_8xb128-coslr-100e_in1k.py':
+    (4.0, 1e-5, 'LARS', (0.99, 1.0), 5, 1e-6),
+    'pixpro/pixpro_resnet50_8xb128-coslr-400e_in1k.py':
+    (4.0, 1e-5, 'LARS', (0.99, 1.0), 5, 1e-6),
+    'pixpro/pixcontrast_resnet50_8xb128-coslr-100e_in1k.py':
+    (4.0, 1e-5, 'LARS', (0.99, 1.0), 5, 1e-6),
+    'mcl/mcl_resnet50_32xb128-coslr-100e_in1k.py':
+    (16.0, 1e-5, 'LARS', (0.99, 1.0), 10, 1e-4),
+    'mcl/mcl_resnet50_8xb128-accum4-coslr-100e_in1k.py':
+    (16.0, 1e-5, 'LARS', (0.99, 1.0), 10, 1e-4),
+}
+
+
+@pytest.mark.parametrize('name', RECIPES)
+def test_recipe_of_the_paper(name):
+    cfg = load(name)
+    lr, decay, optimizer, ema, warm_up, eta_min = RECIPES[name]
+    built = cfg.optim_wrapper.optimizer
+    assert (built.lr, built.weight_decay, built.momentum, built.type) == (
+        lr, decay, 0.9, optimizer)
+    assert (cfg.model.momentum, cfg.model.get('end_momentum')) == ema
+    schedule = {s.type: s for s in cfg.param_scheduler}
+    assert schedule['CosineAnnealingLR'].get('eta_min', 0) == eta_min
+    assert schedule.get('LinearLR', dict(end=0))['end'] == warm_up
+    if name.startswith('densecl'):
+        model = cfg.model
+        assert (model.queue_len, model.loss_lambda) == (65536, 0.5)
+        assert model.head.temperature == 0.2 and model.shuffle_bn
+        assert not model.backbone.zero_init_residual
+        assert model.backbone.init_cfg[0].mode == 'fan_in'
+        p = model.projector
+        assert (p.hidden_channels, p.out_channels, p.num_grid) == (2048, 128,
+                                                                   None)
+    if name.startswith('mcl'):
+        assert built.variant == 'mcl' and built.eta == 0.001
+        assert cfg.optim_wrapper.clip_grad.max_norm == 500
+        assert schedule['LinearLR'].start_factor == 1e-4
+    if name.startswith('pixpro'):
+        assert built.variant == 'pixpro'
+        assert schedule['LinearLR'].start_factor == 0.01
+        assert cfg.model.correspondence.radius == 0.7
+
+
+def test_model_index_lists_every_method():
+    index = Config.fromfile(ROOT.parent / 'model-index.yml').Import
+    for method in ('densecl', 'pixpro', 'mcl'):
+        assert f'configs/{method}/metafile.yml' in index

@@ -67,7 +67,7 @@ def _read_plain_jpeg(path: str) -> Optional[np.ndarray]:
     """RGB of a JPEG that holds RGB; None for Pillow to see what it is."""
     try:
         image = decode_jpeg(read_file(path), apply_exif_orientation=True)
-    except RuntimeError:
+    except (RuntimeError, TypeError):  # TypeError: torchvision before 0.18
         return None
     return image.permute(1, 2, 0).numpy() if len(image) == 3 else None
 

@@ -1,6 +1,5 @@
 """The options only tools/train.py has: mmpretrain's, and those for speed."""
 import argparse
-import os.path as osp
 from typing import Optional
 
 import torch
@@ -8,6 +7,7 @@ from mmengine.config import Config
 
 from .device_colour import leave_colours_to_device
 from .fast_runner import checkpointed_stages
+from .launch import set_resume
 
 __all__ = ['add_train_arguments', 'merge_train_arguments']
 
@@ -86,6 +86,7 @@ def merge_train_arguments(cfg: Config, args: argparse.Namespace) -> None:
         if args.accumulate < 1:
             raise ValueError(f'--accumulate {args.accumulate}: give a whole '
                              'number of iterations from 1 on.')
+        counts = cfg.optim_wrapper.get('accumulative_counts', 1)
         cfg.optim_wrapper.accumulative_counts = args.accumulate
     _set_colour(cfg, args.colour)
     _set_speed(cfg, args)
@@ -94,11 +95,12 @@ def merge_train_arguments(cfg: Config, args: argparse.Namespace) -> None:
             raise ValueError('--auto-scale-lr: the config does not set '
                              'auto_scale_lr.base_batch_size.')
         cfg.auto_scale_lr.enable = True
+        # mmengine compares the images of an iteration; with --accumulate a
+        # step has more of them than the config's.
+        if args.accumulate is not None:
+            cfg.auto_scale_lr.base_batch_size *= counts / args.accumulate
     if args.resume is not None:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
-        if cfg.load_from is not None and not osp.isfile(args.resume):
-            raise FileNotFoundError(f'--resume {args.resume}: no such file.')
+        set_resume(cfg, args.resume)
 
 
 def _set_amp(cfg: Config, dtype: str) -> None:

@@ -1,4 +1,4 @@
-# COCO without its labels; 'data/coco/unlabeled2017' is the other usual choice.
+# COCO train2017 without its labels.
 _base_ = './views_mocov2.py'
 
 data_root = 'data/coco/train2017'
