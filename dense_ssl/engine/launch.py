@@ -1,21 +1,22 @@
 """From command-line arguments to a runner: what the tools share."""
 import argparse
-import difflib
 import os
 import os.path as osp
 from typing import List
 
 import torch
-import torch.distributed as dist
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from .config_file import load_config
 from .config_options import check_options, flatten
+from .devices import prepare_devices
+from .option_action import OptionAction
 
-__all__ = ['add_common_arguments', 'load_config', 'merge_arguments',
-           'prepare_devices', 'require_test_loop', 'retarget_data',
-           'build_runner']
+__all__ = ['add_common_arguments', 'add_tensorboard', 'check_work_dir',
+           'load_config', 'merge_arguments', 'prepare_devices',
+           'require_test_loop', 'retarget_data', 'set_resume', 'build_runner']
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +35,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionAction,
         help='override config keys: key=value ...; a list is key=a,b or '
         'key="[a,b]", an entry of a list is key.0.name=value. Keys that '
         'nothing would read are refused. data_root=DIR retargets the '
@@ -46,25 +47,6 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         default='none',
         help='job launcher')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
-
-
-def load_config(path: str) -> Config:
-    """Read a config file, or ``package::relative/path.py``.
-
-    Raises:
-        FileNotFoundError: Names the file and the closest one in its folder.
-    """
-    if '::' in path:
-        from mmengine.hub import get_config
-        return get_config(path)
-    if not osp.isfile(path):
-        folder, name = osp.split(path)
-        names = [n for n in os.listdir(folder or '.') if n.endswith('.py')
-                 ] if osp.isdir(folder or '.') else []
-        close = difflib.get_close_matches(name, names, n=1)
-        hint = f' Did you mean {osp.join(folder, close[0])}?' if close else ''
-        raise FileNotFoundError(f'no config file {path}.{hint}')
-    return Config.fromfile(path)
 
 
 def merge_arguments(cfg: Config, args: argparse.Namespace) -> None:
@@ -91,11 +73,12 @@ def merge_arguments(cfg: Config, args: argparse.Namespace) -> None:
     elif cfg.get('work_dir') is None:
         name = osp.splitext(osp.basename(args.config))[0]
         cfg.work_dir = osp.join('work_dirs', name)
-    _check_work_dir(cfg.work_dir)
+    check_work_dir(cfg.work_dir)
+    os.makedirs(cfg.work_dir, exist_ok=True)
     for field in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         _complete_dataloader(cfg, field, args.no_pin_memory)
     if args.tensorboard:
-        _add_tensorboard(cfg)
+        add_tensorboard(cfg)
 
 
 def require_test_loop(cfg: Config, path: str) -> None:
@@ -171,14 +154,28 @@ def fit_schedule(cfg: Config, options: dict) -> None:
     ]
 
 
-def _check_work_dir(path: str) -> None:
-    try:
-        os.makedirs(path, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f'--work-dir {path} cannot be made: '
-                         f'{error.strerror or error}.') from None
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise ValueError(f'--work-dir {path} is not writable.')
+def check_work_dir(path: str) -> None:
+    """Raise ValueError where ``path`` cannot be made and written to."""
+    made = osp.abspath(path)
+    while not osp.lexists(made):
+        made = osp.dirname(made)
+    if not osp.isdir(made):
+        raise ValueError(f'--work-dir {path} cannot be made: {made} is not a '
+                         'folder.')
+    if not os.access(made, os.W_OK | os.X_OK):
+        raise ValueError(f'--work-dir {path}: {made} is not writable.')
+
+
+def set_resume(cfg: Config, resume: str) -> None:
+    """Go on from a checkpoint, or from the last one (``'auto'``), in place.
+
+    Raises:
+        FileNotFoundError: ``resume`` names no file.
+    """
+    if resume != 'auto' and not osp.isfile(resume):
+        raise FileNotFoundError(f'--resume {resume}: no such file.')
+    cfg.resume = True
+    cfg.load_from = None if resume == 'auto' else resume
 
 
 def _complete_dataloader(cfg: Config, field: str, no_pin_memory: bool) -> None:
@@ -196,7 +193,8 @@ def _complete_dataloader(cfg: Config, field: str, no_pin_memory: bool) -> None:
         loader.pop('prefetch_factor', None)
 
 
-def _add_tensorboard(cfg: Config) -> None:
+def add_tensorboard(cfg: Config) -> None:
+    """Write TensorBoard event files too; ValueError without the package."""
     try:
         import tensorboard  # noqa: F401
     except ImportError:
@@ -210,46 +208,6 @@ def _add_tensorboard(cfg: Config) -> None:
         backends.append(dict(type='TensorboardVisBackend'))
     visualizer.vis_backends = backends
     cfg.visualizer = visualizer
-
-
-def prepare_devices(cfg: Config) -> List[str]:
-    """Settle backend and batch norm for the devices at hand, in place.
-
-    With CUDA the config's choice stands (nccl by default). Without, several
-    processes talk through gloo, and batch norm stays per process: torch's
-    SyncBatchNorm refuses CPU tensors.
-
-    Returns:
-        What was changed, one line each, for the log.
-
-    Raises:
-        ValueError: A launcher other than torchrun without CUDA.
-    """
-    if torch.cuda.is_available() or cfg.launcher == 'none':
-        return []
-    if cfg.launcher != 'pytorch':
-        raise ValueError(f'--launcher {cfg.launcher} needs CUDA devices, and '
-                         'there is none. On CPU use tools/dist_train.sh.')
-    notes = ['No CUDA device: processes communicate through gloo.']
-    cfg.setdefault('env_cfg', ConfigDict())
-    cfg.env_cfg['dist_cfg'] = dict(backend='gloo')
-    if cfg.get('sync_bn') is not None:
-        cfg.sync_bn = None
-        notes.append('No CUDA device: batch norm stays per process (plain '
-                     'BN), sync_bn is ignored.')
-    # mmengine would hand DistributedDataParallel a CUDA device index.
-    wrapper = ConfigDict(
-        type='MMDistributedDataParallel',
-        broadcast_buffers=False,
-        find_unused_parameters=cfg.get('find_unused_parameters', False))
-    wrapper.update(cfg.get('model_wrapper_cfg') or {})
-    wrapper.device_ids = None
-    cfg.model_wrapper_cfg = wrapper
-    if not dist.is_initialized():
-        # mmengine's own start selects a CUDA device whatever the backend;
-        # it skips that where a process group exists.
-        dist.init_process_group(backend='gloo')
-    return notes
 
 
 def build_runner(cfg: Config, notes: List[str]) -> Runner:

@@ -245,3 +245,16 @@ def test_view_size_reaches_the_views():
     cfg.train_dataloader.dataset.pipeline = []
     with pytest.raises(ValueError, match='no GeometricMultiView'):
         launch.resize_views(cfg, 96)
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    monkeypatch.setenv('LOCAL_WORLD_SIZE', '2')
+    cfg = Config(dict(launcher='pytorch'))
+    assert launch.prepare_devices(cfg) == []
+    monkeypatch.setenv('LOCAL_WORLD_SIZE', '3')
+    with pytest.raises(ValueError, match='3 processes .* 2 visible GPU'):
+        launch.prepare_devices(cfg)
+    cfg.launcher = 'none'
+    assert launch.prepare_devices(cfg) == []
