@@ -83,12 +83,15 @@ def read_list(list_file: str, root: str) -> List[str]:
         raise FileNotFoundError(
             f'the list of images {list_file!r} (ann_file) does not exist; a '
             'relative name is looked for in data_root')
-    try:
-        with open(list_file, encoding='utf-8-sig') as file:
-            lines = [line.strip() for line in file]
-    except UnicodeDecodeError as error:
-        raise ValueError(f'{list_file!r} (ann_file) is not a text file in '
-                         f'UTF-8: {error}') from error
+    # File names are bytes in any encoding; Python keeps those that are not
+    # UTF-8 in the same way.
+    with open(
+            list_file, encoding='utf-8-sig',
+            errors='surrogateescape') as file:
+        lines = [line.strip() for line in file]
+    if any('\0' in line for line in lines):
+        raise ValueError(f'{list_file!r} (ann_file) is not a text file: it '
+                         'has zero bytes')
     names = [line for line in lines if line and not line.startswith('#')]
     if not names:
         raise ValueError(f'the list of images {list_file!r} (ann_file) names '
