@@ -1,11 +1,14 @@
 """What the job trains on: the procedural scenes, or the user's images."""
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Dict, Tuple
 
 from dense_ssl.scenes import thing_names, write_scenes
-from .user_data import (MAX_CLASSES, MAX_SIDE, check_images, read_coco, split_coco,
-                        subset, write_annotations, write_label_maps)
+from .class_names import semantic_names
+from .user_data import (MAX_CLASSES, MAX_SIDE, InputError, check_images,
+                        read_coco, split_coco, subset, write_annotations,
+                        write_label_maps)
 
 __all__ = ['JobData', 'scenes_data', 'user_data', 'LEAST_IMAGES']
 
@@ -58,7 +61,7 @@ def scenes_data(folder: Path, num_unlabelled: int, num_train: int,
                 num_val: int, size: int, workers: int) -> JobData:
     """Write the procedural scenes and describe them."""
     root = write_scenes(
-        Path(folder).resolve(),
+        Path(folder).resolve() / 'scenes',
         num_unlabelled,
         num_train,
         num_val,
@@ -106,7 +109,11 @@ def user_data(folder: Path, images: Path, coco: Path, coco_images: Path,
         notes.append(f'pre-training uses {len(chosen)} images, drawn at '
                      f'random from the {len(paths)}')
         list_file = folder / 'unlabelled.txt'
-        list_file.write_text('\n'.join(chosen) + '\n')
+        broken = [p for p in chosen if len(p.splitlines()) > 1]
+        if broken:
+            raise InputError(f'--images: the name {broken[0]!r} has a line '
+                             'break in it: rename the file')
+        list_file.write_bytes(os.fsencode('\n'.join(chosen) + '\n'))
     short = subset(train, most_train), subset(val, most_val)
     if (len(short[0]), len(short[1])) != (len(train), len(val)):
         train, val = short
@@ -147,7 +154,7 @@ def user_data(folder: Path, images: Path, coco: Path, coco_images: Path,
                      'masks: background, then the classes; smaller objects '
                      'on top, crowds ignored; images of at most '
                      f'{MAX_SIDE} px')
-        data.semantic_classes = ('background', *classes)
+        data.semantic_classes = semantic_names(classes)
         data.semantic = str(folder / 'semantic')
     data.notes = tuple(notes)
     return data

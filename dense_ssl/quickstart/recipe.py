@@ -32,9 +32,9 @@ class Budget:
         view_size: Side of the pre-training views in pixels.
         fine_tune_batch: Batch size of fine-tuning.
     """
-    views: int = 5120
+    views: int = 4480
     batch_size: int = 32
-    detection_iters: int = 200
+    detection_iters: int = 160
     segmentation_iters: int = 120
     size: int = 128
     view_size: int = 96
@@ -102,8 +102,7 @@ def segmentation_options(data, budget: Budget) -> List[str]:
     """FCN R18-d8 with 64 channels on small images."""
     classes = []
     if data.semantic_classes:
-        names = [c.replace(',', ';').strip() for c in data.semantic_classes]
-        classes = ['--seg-classes', ','.join(names)]
+        classes = ['--seg-classes', ','.join(data.semantic_classes)]
     return [
         '--seg-data', data.semantic, *classes, '--small', 64, '--crop',
         budget.size, budget.size,

@@ -11,6 +11,7 @@ from pycocotools import mask as mask_utils
 from dense_ssl.datasets.image_listing import find_images
 from dense_ssl.transfer import TransferError
 from dense_ssl.transfer.benchmarks.coco_data import read_annotations
+from .class_names import clean_categories
 
 __all__ = [
     'InputError', 'CocoData', 'check_images', 'read_coco', 'split_coco',
@@ -101,13 +102,17 @@ def read_coco(path, image_folder) -> CocoData:
         absent = _absent(path, image_folder)
         also = f' Absent: {_some(absent)}' if absent else ''
         raise InputError(f'--coco: {error}{also}') from error
+    try:
+        data['categories'] = clean_categories(data['categories'])
+    except ValueError as error:
+        raise InputError(f'--coco: {path}: {error}') from error
     return CocoData(path, data)
 
 
 def _absent(path: Path, image_folder: Path) -> List[str]:
     """Images that a file, perhaps a faulty one, names in vain."""
     try:
-        images = json.loads(path.read_text())['images']
+        images = json.loads(path.read_text(encoding='utf-8'))['images']
         names = [str(i['file_name']) for i in images]
     except (ValueError, KeyError, TypeError):
         return []
@@ -204,6 +209,14 @@ def write_annotations(folder: Path, split: str, coco: CocoData,
                 categories=coco.categories)))
 
 
+def _read_pixels(path: Path) -> Optional[np.ndarray]:
+    """The image, or None; cv2 itself takes no names but UTF-8."""
+    data = np.fromfile(path, np.uint8)
+    return cv2.imdecode(
+        data, cv2.IMREAD_COLOR
+        | cv2.IMREAD_IGNORE_ORIENTATION) if len(data) else None
+
+
 def write_label_maps(folder: Path, split: str, coco: CocoData,
                      images: List[dict], image_folder: Path) -> None:
     """Write images with label maps as mmseg reads them.
@@ -220,8 +233,7 @@ def write_label_maps(folder: Path, split: str, coco: CocoData,
     for index, image in enumerate(images):
         path = image_folder / image['file_name']
         # masks are drawn on the pixels as stored
-        pixels = cv2.imread(
-            str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        pixels = _read_pixels(path)
         if pixels is None:
             raise InputError(f'cannot read the image {path}')
         if pixels.shape[:2] != (image['height'], image['width']):

@@ -166,6 +166,11 @@ def _check_images(path: str, content: dict, images: str) -> None:
         for key in ('id', 'file_name', 'width', 'height'):
             if key not in image:
                 raise TransferError(f'{path}: image {image} has no "{key}".')
+        for key in ('width', 'height'):
+            if not isinstance(image[key], (int, float)) or image[key] <= 0:
+                raise TransferError(
+                    f'{path}: image {image["file_name"]} has {key} '
+                    f'{image[key]!r}; a number of pixels is needed.')
     ids = {image['id'] for image in content['images']}
     if len(ids) < len(content['images']):
         raise TransferError(f'{path}: image ids are not unique.')
@@ -190,6 +195,10 @@ def _check_categories(path: str, content: dict) -> None:
         if 'id' not in category or 'name' not in category:
             raise TransferError(
                 f'{path}: category {category} needs an "id" and a "name".')
+        if not isinstance(category['name'], (str, int, float)):
+            raise TransferError(
+                f'{path}: category {category["id"]} has the name '
+                f'{category["name"]!r}; a text is needed.')
     names = _names(content)
     ids = {category['id'] for category in content['categories']}
     if len(set(names)) < len(names) or len(ids) < len(names):

@@ -82,7 +82,7 @@ def rle_counts(counts) -> np.ndarray:
         except OverflowError:
             raise ValueError('are too large') from None
     codes = np.frombuffer(
-        counts.encode('utf-8'), np.uint8).astype(np.int64) - 48
+        counts.encode('utf-8', 'surrogatepass'), np.uint8).astype(np.int64) - 48
     if not len(codes):
         return codes
     if codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
