@@ -49,14 +49,18 @@ def parse_args(argv=None):
 
 
 def say(line: str) -> None:
-    """Print at once, also into a pipe."""
-    print(line, flush=True)
+    """Print at once, also into a pipe; file names may be no text."""
+    encoding = sys.stdout.encoding or 'utf-8'
+    print(
+        line.encode(encoding, 'backslashreplace').decode(encoding),
+        flush=True)
 
 
 def main(argv=None) -> int:
     args = parse_args(argv)
     start = time.perf_counter()
     say('loading torch and OpenMMLab ...')
+    from dense_ssl.quickstart.folders import check_inputs, prepare_work_dir
     from dense_ssl.quickstart.job import Job
     from dense_ssl.quickstart.job_data import scenes_data, user_data
     from dense_ssl.quickstart.recipe import Budget
@@ -76,8 +80,8 @@ def main(argv=None) -> int:
             view_size=64,
             fine_tune_batch=2)
         scenes = dict(num_unlabelled=16, num_train=8, num_val=4, size=64)
-    job = Job(args.work_dir, REPOSITORY, budget, args.fresh, say)
     try:
+        job = Job(args.work_dir, REPOSITORY, budget, args.fresh, say)
         if args.images is None:
             inputs = dict(scenes=scenes)
 
@@ -86,6 +90,12 @@ def main(argv=None) -> int:
                                    **scenes)
         else:
             # everything is checked before any time is spent
+            check_inputs(
+                args.work_dir, {
+                    '--images': args.images,
+                    '--coco': args.coco,
+                    '--coco-images': args.coco_images
+                })
             check_images(args.images, least=8)
             read_coco(args.coco, args.coco_images)
             paths = [args.images, args.coco, args.coco_images]
@@ -101,8 +111,9 @@ def main(argv=None) -> int:
                     most_train=400,
                     most_val=50)
 
+        prepare_work_dir(job.work_dir)
         summary = job.run(inputs, make_data)
-    except (InputError, StageError, FileExistsError) as error:
+    except (InputError, StageError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
     say('\n' + summary)

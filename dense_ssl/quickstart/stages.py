@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,9 +13,13 @@ from collections import deque
 from pathlib import Path
 from typing import Callable, Dict, List, Optional, Sequence
 
-__all__ = ['StageError', 'Stage', 'run_command', 'condense', 'fingerprint']
+__all__ = [
+    'StageError', 'Stage', 'run_command', 'condense', 'fingerprint',
+    'empty_folder'
+]
 
 STAMP = 'stage.json'
+MARKER = '.dense-ssl-stage'  # only folders that hold it are ever emptied
 
 
 class StageError(RuntimeError):
@@ -36,9 +41,33 @@ def fingerprint(paths: Sequence[Path]) -> str:
             if '__pycache__' in file.parts:
                 continue
             stat = file.stat()
+            # names need not be text: any bytes make a file name
             digest.update(
-                f'{file}|{stat.st_size}|{stat.st_mtime_ns}\n'.encode())
+                os.fsencode(f'{file}|{stat.st_size}|{stat.st_mtime_ns}\n'))
     return digest.hexdigest()[:16]
+
+
+def empty_folder(folder: Path) -> None:
+    """Make a folder, or empty one that this function made earlier.
+
+    Raises:
+        StageError: If there is something that it did not make.
+    """
+    marker = folder / MARKER
+    if os.path.lexists(folder) and not marker.is_file() and (
+            not folder.is_dir() or any(folder.iterdir())):
+        raise StageError(
+            f'{folder} exists and was not made by the quick start, so it is '
+            'left alone: choose another --work-dir, or move it away')
+    folder.mkdir(parents=True, exist_ok=True)
+    # The marker comes first and stays, so that an interrupted clean-up is
+    # not taken for somebody else's folder.
+    marker.touch()
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path != marker:
+            path.unlink()
 
 
 class Stage:
@@ -86,6 +115,9 @@ class Stage:
 
         Returns:
             dict: The results, with ``seconds`` and ``reused``.
+
+        Raises:
+            StageError: If the folder holds what no stage put there.
         """
         stamp = None if fresh else self.finished()
         if stamp and all(
@@ -94,8 +126,7 @@ class Stage:
                      f'({stamp["seconds"]:.0f} s then)')
             return dict(
                 stamp['results'], seconds=stamp['seconds'], reused=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
+        empty_folder(self.folder)
         start, cpu = time.perf_counter(), _cpu_seconds()
         results = work(self.folder)
         seconds = round(time.perf_counter() - start, 1)
@@ -167,8 +198,8 @@ def run_command(name: str,
     log.parent.mkdir(parents=True, exist_ok=True)
     tail, last = deque(maxlen=25), 0.
     say(f'[{name}] starting; complete log in {log}')
-    with log.open('w') as file:
-        file.write(' '.join(command) + '\n')
+    with log.open('w', encoding='utf-8', errors='backslashreplace') as file:
+        file.write(shlex.join(command) + '\n')
         child = subprocess.Popen(
             command,
             cwd=cwd,

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from dense_ssl.quickstart.stages import (Stage, StageError, condense,
+from dense_ssl.quickstart.stages import (MARKER, Stage, StageError, condense,
                                          fingerprint, run_command)
 
 
@@ -37,7 +37,7 @@ def test_lost_file_or_failure_runs_again_in_an_empty_folder(tmp_path):
     file.unlink()
 
     def fail(folder):
-        assert not list(folder.iterdir())
+        assert [p.name for p in folder.iterdir()] == [MARKER]
         (folder / 'half').write_text('x')
         raise KeyboardInterrupt
 
@@ -46,6 +46,38 @@ def test_lost_file_or_failure_runs_again_in_an_empty_folder(tmp_path):
     assert stage.finished() is None
     assert not stage.run(counted(calls))['reused']
     assert not (stage.folder / 'half').exists()
+
+
+def test_folders_of_others_are_left_alone(tmp_path):
+    calls, photo = [], tmp_path / 'data' / 'photo.jpg'
+    photo.parent.mkdir()
+    photo.write_text('x')
+    (tmp_path / 'pictures').write_text('a file')
+    for name in ('data', 'pictures'):
+        with pytest.raises(StageError, match=f'/{name} exists and was not'):
+            Stage(name, tmp_path, {}).run(counted(calls), fresh=True)
+    assert photo.read_text() == 'x' and not calls
+    # an empty folder may be used; a link in it is not followed when emptied
+    (tmp_path / 'detection').mkdir()
+    stage = Stage('detection', tmp_path, {})
+    stage.run(counted(calls))
+    (stage.folder / 'link').symlink_to(photo.parent)
+    stage.run(counted(calls), fresh=True)
+    assert photo.exists() and not (stage.folder / 'link').exists()
+
+
+def test_fingerprint_takes_names_that_are_no_text(tmp_path):
+    before = fingerprint([tmp_path])
+    with open(os.fsencode(tmp_path) + b'/caf\xe9.jpg', 'wb'):
+        pass
+    assert fingerprint([tmp_path]) != before
+
+
+def test_log_takes_names_that_are_no_text(tmp_path):
+    run_command('s', [sys.executable, '-c', 'pass', 'a b', os.fsdecode(b'\xe9')],
+                tmp_path / 's.log', {}, tmp_path, lambda line: None)
+    first = (tmp_path / 's.log').read_text(encoding='utf-8').splitlines()[0]
+    assert first.endswith("'a b' '\\udce9'")
 
 
 def test_fingerprint_sees_every_change(tmp_path):

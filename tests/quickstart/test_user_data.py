@@ -13,7 +13,10 @@ from dense_ssl.quickstart.job_data import JobData, user_data
 from dense_ssl.quickstart.user_data import (CocoData, InputError,
                                             check_images, read_coco,
                                             semantic_map, split_coco, subset)
+from dense_ssl.quickstart.recipe import Budget, segmentation_options
 from dense_ssl.scenes import render_scene
+from dense_ssl.transfer.benchmarks.coco_data import read_annotations
+from dense_ssl.transfer.benchmarks.segmentation_data import parse_classes
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -89,6 +92,78 @@ def test_contradictions_are_refused(tmp_path, spoil):
     path.write_text('{')
     with pytest.raises(InputError, match='not JSON'):
         read_coco(path, images)
+
+
+@pytest.mark.parametrize('names,reason', [
+    (('a', ' a '), "8 have the same name 'a'|8 and 3 have the same name"),
+    (('a', '  '), 'empty name'),
+    (('5', 5), 'same name'),
+    (('a', ['b']), 'a text is needed'),
+])
+def test_useless_class_names_are_refused_first(tmp_path, names, reason):
+    path, images, data = make_coco(tmp_path, 4)
+    for category, name in zip(data['categories'], names):
+        category['name'] = name
+    path.write_text(json.dumps(data))
+    with pytest.raises(InputError, match=f'ann.json.*({reason})'):
+        read_coco(path, images)
+
+
+def test_class_names_pass_every_tool(tmp_path):
+    path, images, data = make_coco(tmp_path)
+    data['categories'] = [
+        dict(id=3, name=' background'),
+        dict(id=8, name=7),
+        dict(id=9, name='a, b'),
+        dict(id=10, name='a; b'),
+    ]
+    path.write_text(json.dumps(data))
+    data = user_data(tmp_path / 'out', images, path, images, 99, 99, 99)
+    assert data.classes == ('background', '7', 'a, b', 'a; b')
+    words = segmentation_options(data, Budget())
+    taken = parse_classes(words[words.index('--seg-classes') + 1])
+    assert taken == data.semantic_classes == ('background', 'background (2)',
+                                              '7', 'a; b', 'a; b (2)')
+    written = read_annotations(data.annotations['train'], str(images))[0]
+    assert tuple(c['name'] for c in written['categories']) == data.classes
+
+
+def test_faulty_masks_are_refused_first(tmp_path):
+    path, images, data = make_coco(tmp_path)
+    data['annotations'][4]['segmentation'] = [[1, 2, 3, 4]]
+    path.write_text(json.dumps(data))
+    with pytest.raises(InputError, match='ann.json.*annotation 5 .*4 numbers'):
+        read_coco(path, images)
+
+
+def test_names_that_are_no_text(tmp_path):
+    path, images, data = make_coco(tmp_path)
+    for image in data['images']:
+        new = os.fsdecode(b'caf\xe9 %d.png' % image['id'])
+        os.rename(images / image['file_name'], images / new)
+        image['file_name'] = new
+    path.write_text(json.dumps(data))
+    out = tmp_path / 'out'
+    out.mkdir()
+    data = user_data(out, images, path, images, 8, 99, 99)
+    from dense_ssl.datasets import UnlabelledImages
+    dataset = UnlabelledImages(
+        data_root=data.unlabelled,
+        ann_file=data.unlabelled_list,
+        pipeline=[dict(type='LoadRGBImage')])
+    assert len(dataset) == 8
+    assert dataset[7]['img'].shape[:2] == (48, 64)
+    assert JobData.from_json(json.loads(json.dumps(data.to_json()))) == data
+
+
+def test_line_break_in_a_listed_name(tmp_path):
+    path, images, data = make_coco(tmp_path)
+    for i in range(0, 10, 2):
+        os.rename(images / f'{i}.png', images / f'{i}\n.png')
+        data['images'][i]['file_name'] = f'{i}\n.png'
+    path.write_text(json.dumps(data))
+    with pytest.raises(InputError, match='line break'):
+        user_data(tmp_path, images, path, images, 8, 99, 99)
 
 
 def test_split_is_fixed_disjoint_and_complete(tmp_path):
@@ -194,6 +269,22 @@ def test_command_line_refuses_half_of_the_data(tmp_path):
     assert run.returncode == 2 and 'all of --images' in run.stderr
 
 
+def test_command_line_refuses_the_users_folders(tmp_path):
+    (tmp_path / 'work').mkdir()
+    _, images, _ = make_coco(tmp_path / 'work' / 'data')
+    coco = images.parent / 'ann.json'
+    own = '--images', images, '--coco', coco, '--coco-images', images
+    run = quickstart('--smoke', '--work-dir', tmp_path / 'work', *own)
+    assert run.returncode == 1
+    assert run.stderr.splitlines()[-1].startswith('error: --images: ')
+    assert 'work/data, which' in run.stderr and coco.is_file()
+    # the same folder on the way of the scenes
+    run = quickstart('--smoke', '--work-dir', tmp_path / 'work')
+    assert run.returncode == 1 and coco.is_file()
+    assert 'work/data exists and was not made by' in run.stderr
+    assert 'Traceback' not in run.stderr
+
+
 @pytest.mark.slow
 def test_smoke_run_on_scenes_then_reused(tmp_path):
     work = tmp_path / 'work'
@@ -215,10 +306,11 @@ def test_smoke_run_on_scenes_then_reused(tmp_path):
 
 @pytest.mark.slow
 def test_smoke_run_on_boxes_alone(tmp_path):
-    path, images, _ = make_coco(tmp_path, masks=False)
-    run = quickstart('--smoke', '--work-dir', tmp_path / 'w', '--images',
-                     images, '--coco', path, '--coco-images', images)
+    path, images, _ = make_coco(tmp_path / 'my images, [1]', masks=False)
+    work = tmp_path / 'my work'
+    run = quickstart('--smoke', '--work-dir', work, '--images', images,
+                     '--coco', path, '--coco-images', images)
     assert run.returncode == 0, run.stdout + run.stderr
-    summary = json.loads((tmp_path / 'w' / 'summary.json').read_text())
+    summary = json.loads((work / 'summary.json').read_text())
     assert 'bbox_mAP' in summary and 'segm_mAP' not in summary
     assert '[segmentation] left out' in run.stdout
