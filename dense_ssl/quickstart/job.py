@@ -10,7 +10,7 @@ from .job_data import JobData
 from .recipe import (DETECTION_CONFIG, PRETRAIN_CONFIG, SEGMENTATION_CONFIG,
                      Budget, detection_options, pretrain_options,
                      segmentation_options)
-from .report import final_run, last_score, read_scalars, write_summary
+from .report import final_run, final_scores, read_scalars, write_summary
 from .stages import Stage, fingerprint, python, run_command
 
 __all__ = ['Job']
@@ -90,7 +90,10 @@ class Job:
         else:
             self.say('[segmentation] left out: there are no label maps')
         self.pictures()
-        return write_summary(self.work_dir, self.results, list(data.notes))
+        notes = list(data.notes)
+        for result in self.results.values():
+            notes += result.get('notes', [])
+        return write_summary(self.work_dir, self.results, notes)
 
     def pretrain(self, data: JobData, inputs: dict) -> str:
         """DenseCL on the unlabelled images; path of its checkpoint."""
@@ -120,9 +123,9 @@ class Job:
                 checkpoint, 1, '--work-dir', folder, *options
             ])
             trained = str(final_run(folder)[1])
-            records = read_scalars(folder)
-            results = {s: last_score(records, s) for s in scores}
-            return dict(trained=trained, files=[trained], **results)
+            results, notes = final_scores(read_scalars(folder), scores)
+            return dict(
+                trained=trained, files=[trained], notes=notes, **results)
 
         depends = dict(
             inputs,
@@ -165,6 +168,6 @@ class Job:
             return dict(
                 pictures=str(folder),
                 right_matches=right,
-                files=[str(p) for p in sorted(folder.iterdir())])
+                files=[str(p) for p in sorted(folder.glob('[!.]*'))])
 
         self.stage('pictures', inputs, work)

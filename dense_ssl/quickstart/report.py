@@ -1,9 +1,11 @@
 """Scores of the trainings, and the summary a user reads at the end."""
 import json
 from pathlib import Path
-from typing import Dict, List, Tuple
+from typing import Dict, List, Sequence, Tuple
 
-__all__ = ['final_run', 'read_scalars', 'last_score', 'write_summary']
+__all__ = [
+    'final_run', 'read_scalars', 'last_score', 'final_scores', 'write_summary'
+]
 
 
 def final_run(work_dir: Path) -> Tuple[Path, Path]:
@@ -36,6 +38,30 @@ def last_score(records: List[dict], name: str) -> float:
             if key.split('/')[-1] == name:
                 return round(float(value), 4)
     raise KeyError(f'{name} was never recorded')
+
+
+def final_scores(records: List[dict],
+                 names: Sequence[str]) -> Tuple[Dict[str, float], List[str]]:
+    """The newest value of each score, and notes on them for the user.
+
+    A detector that finds nothing has no AP in mmdet's records, only the time
+    of the validation; that is an AP of 0.
+
+    Raises:
+        KeyError: If a score is missing for another reason.
+    """
+    validated = any('time' in r and 'loss' not in r for r in records)
+    scores, notes = {}, []
+    for name in names:
+        try:
+            scores[name] = last_score(records, name)
+        except KeyError:
+            if not (validated and name.endswith('_mAP')):
+                raise
+            scores[name] = 0.
+            notes = ['the detector finds nothing yet on the validation '
+                     'images: its AP is 0. Train longer, or with more images']
+    return scores, notes
 
 
 _LABELS = {
