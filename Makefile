@@ -3,9 +3,11 @@
 
 PYTHON3 ?= python3
 RUN = .venv/bin/python
-QUICKSTART_ARGS = $(if $(IMAGES),--images "$(IMAGES)") \
-    $(if $(COCO),--coco "$(COCO)") \
-    $(if $(COCO_IMAGES),--coco-images "$(COCO_IMAGES)")
+# Left to the shell, which takes spaces and quotes in them as they are.
+export IMAGES COCO COCO_IMAGES
+QUICKSTART_ARGS = $${IMAGES:+--images "$$IMAGES"} \
+    $${COCO:+--coco "$$COCO"} \
+    $${COCO_IMAGES:+--coco-images "$$COCO_IMAGES"}
 
 setup:
 	@$(if $(PYTHON),PYTHON="$(PYTHON)") $(PYTHON3) tools/setup_env.py
