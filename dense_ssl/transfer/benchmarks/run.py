@@ -63,6 +63,9 @@ def fine_tune(cfg: Config,
     _join_process_group(cfg)
     runner = Runner.from_cfg(cfg)
     runner.train()
+    if ('val/time' not in runner.message_hub.log_scalars
+            and runner.val_loop is not None and _resumes(cfg)):
+        runner.val()  # cut off after its last step, before its figures
     metrics = {
         name[len('val/'):]: float(scalar.current())
         for name, scalar in runner.message_hub.log_scalars.items()

@@ -135,8 +135,8 @@ class Breakdown:
         self.step = step
         self.wait = lambda: synchronise(step.device)
         self.times = defaultdict(float)
-        for name in ('data to device', 'colour', 'encoders', 'neck and projectors',
-                     'correspondence', 'loss', 'gather', 'queue', 'backward',
+        for name in ('data to device', 'colour', 'encoders',
+                     'neck and projectors', 'correspondence', 'loss', 'gather', 'queue', 'backward',
                      'optimiser', 'momentum update', 'rest of forward'):
             self.times[name] = 0.
 

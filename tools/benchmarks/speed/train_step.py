@@ -1,8 +1,8 @@
 """What a pre-training step costs beside its encoders.
 
 In one process, interleaved, medians: the full step (colours, normalisation,
-forward, backward, optimiser, momentum update) and two floors made of the very passes
-that the step was seen to make:
+forward, backward, optimiser, momentum update) and two floors made of the very
+passes that the step was seen to make:
 
 - backbone floor: the backbone alone, forward and backward of each online
   pass, forward without gradient of each momentum pass;
