@@ -136,8 +136,9 @@ class Breakdown:
         self.wait = lambda: synchronise(step.device)
         self.times = defaultdict(float)
         for name in ('data to device', 'colour', 'encoders',
-                     'neck and projectors', 'correspondence', 'loss', 'gather', 'queue', 'backward',
-                     'optimiser', 'momentum update', 'rest of forward'):
+                     'neck and projectors', 'correspondence', 'loss', 'gather',
+                     'queue', 'backward', 'optimiser', 'momentum update',
+                     'rest of forward'):
             self.times[name] = 0.
 
     def _timed(self, name: str, function):

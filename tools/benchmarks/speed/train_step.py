@@ -24,6 +24,7 @@ import time
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.dataset import default_collate
+from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from passes import Breakdown, record_passes, replay
 
@@ -98,8 +99,9 @@ class Step:
         if args.compile:
             self.model.backbone.compile()
             self.model.momentum_encoder.backbone.compile()
-        wrapper = Runner.build_optim_wrapper(_NoRunner(self.model),
-                                             cfg.optim_wrapper)
+        with DefaultScope.overwrite_default_scope('dense_ssl'):  # our LARS
+            wrapper = Runner.build_optim_wrapper(
+                _NoRunner(self.model), cfg.optim_wrapper)
         self.optimizer = wrapper.optimizer
         encoder = self.model.momentum_encoder
         if encoder.end_momentum is not None:
