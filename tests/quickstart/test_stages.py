@@ -74,8 +74,9 @@ def test_fingerprint_takes_names_that_are_no_text(tmp_path):
 
 
 def test_log_takes_names_that_are_no_text(tmp_path):
-    run_command('s', [sys.executable, '-c', 'pass', 'a b', os.fsdecode(b'\xe9')],
-                tmp_path / 's.log', {}, tmp_path, lambda line: None)
+    words = [sys.executable, '-c', 'pass', 'a b', os.fsdecode(b'\xe9')]
+    run_command('s', words, tmp_path / 's.log', {}, tmp_path,
+                lambda line: None)
     first = (tmp_path / 's.log').read_text(encoding='utf-8').splitlines()[0]
     assert first.endswith("'a b' '\\udce9'")
 

@@ -81,8 +81,8 @@ def rle_counts(counts) -> np.ndarray:
             return np.array(counts, np.int64)
         except OverflowError:
             raise ValueError('are too large') from None
-    codes = np.frombuffer(
-        counts.encode('utf-8', 'surrogatepass'), np.uint8).astype(np.int64) - 48
+    text = counts.encode('utf-8', 'surrogatepass')
+    codes = np.frombuffer(text, np.uint8).astype(np.int64) - 48
     if not len(codes):
         return codes
     if codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
