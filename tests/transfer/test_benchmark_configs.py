@@ -198,11 +198,11 @@ def test_a_bad_number_of_processes_is_refused_at_once():
         ['bash', str(script), 'config.py', 'random', '0'],
         capture_output=True,
         text=True)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert 'number of processes' in done.stderr
     done = subprocess.run(
         ['bash', str(script), 'config.py'], capture_output=True, text=True)
-    assert done.returncode == 1 and 'CONFIG CHECKPOINT N' in done.stderr
+    assert done.returncode == 2 and 'CONFIG CHECKPOINT N' in done.stderr
 
 
 @pytest.mark.slow
