@@ -6,11 +6,10 @@ what in the recipe costs accuracy. Exit code 1 where something does.
 import argparse
 import sys
 
-from mmengine.config import DictAction
-
+from dense_ssl.engine.option_action import OptionAction
 from dense_ssl.transfer import TransferError
 from dense_ssl.transfer.benchmarks.check import check_transfer
-from dense_ssl.transfer.benchmarks.options import load_config
+from dense_ssl.transfer.benchmarks.merge_options import load_config, merge_options
 from dense_ssl.transfer.importers import read_any
 from dense_ssl.transfer.report import show_every_key
 
@@ -37,14 +36,14 @@ def main() -> int:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionAction,
         default={},
         metavar='KEY=VALUE',
         help='further settings of the config')
     args = parser.parse_args()
     show_every_key()
     cfg = load_config(args.config)
-    cfg.merge_from_dict(args.cfg_options)
+    merge_options(cfg, args.cfg_options)
     report, findings = check_transfer(
         cfg, read_any(args.checkpoint),
         args.parts if args.parts == 'auto' else args.parts.split(','),

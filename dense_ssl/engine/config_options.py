@@ -10,12 +10,12 @@ import inspect
 from typing import Any, Dict, List, Optional, Set, Tuple
 
 from mmengine import registry as registries
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-__all__ = ['check_options', 'flatten']
+__all__ = ['check_options', 'flatten', 'open_sections']
 
 # Read by mmengine from the config beside the arguments of Runner.
 _TOP_LEVEL = set(inspect.signature(Runner.__init__).parameters) - {
@@ -64,6 +64,9 @@ _UNTYPED = {
 }
 # The user's own names (layers, hooks) are keys here.
 _FREE = ('optim_wrapper.paramwise_cfg.custom_keys', )
+# Read by whatever is around them: their keys are not known here.
+_OPEN = {'metainfo', 'data_prefix', 'filter_cfg', 'backend_args'}
+_OPEN_IN_MODEL = {'train_cfg', 'test_cfg'}
 _ALWAYS = {'type', '_delete_', '_scope_'}
 # Taken out by mmengine or mmcv before they call the class.
 _TAKEN_OUT = {
@@ -106,6 +109,22 @@ def check_options(cfg: Config, options: Dict[str, Any],
         merged = cfg  # the walk below says which key it was
     for key in options:
         _check_one(cfg, merged, key, variables)
+
+
+def open_sections(cfg: Config, options: Dict[str, Any]) -> None:
+    """Make sections that are None empty where ``options`` fill them.
+
+    mmengine merges no keys into None (``clip_grad=None``, say).
+    """
+    for key in options:
+        node = cfg
+        for name in key.split('.')[:-1]:
+            if isinstance(node, (list, tuple)):
+                node = node[int(name)]
+                continue
+            if name in node and node[name] is None:
+                node[name] = ConfigDict()
+            node = node.get(name, {})
 
 
 def _check_one(cfg, merged, key, variables):
@@ -174,7 +193,10 @@ def _arguments(where: str, node: Any) -> Tuple[Set[str], bool]:
     known |= _TAKEN_OUT.get(where.split('.')[0], set())
     typed = node.get('type') if hasattr(node, 'get') else None
     if typed is None:
-        return known, True
+        parts = set(where.split('.'))
+        is_open = parts & _OPEN or ('model' in parts
+                                    and parts & _OPEN_IN_MODEL)
+        return known, not is_open
     cls = _resolve(typed, node)
     if cls is None:
         return known, False

@@ -10,7 +10,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from .config_file import load_config
-from .config_options import check_options, flatten
+from .config_options import check_options, flatten, open_sections
 from .devices import prepare_devices
 from .option_action import OptionAction
 
@@ -58,6 +58,7 @@ def merge_arguments(cfg: Config, args: argparse.Namespace) -> None:
     """
     options = flatten(args.cfg_options or {})
     check_options(cfg, options, variables=('data_root', 'view_size'))
+    open_sections(cfg, options)
     cfg.merge_from_dict(options)
     if 'data_root' in options:
         retarget_data(cfg, options)

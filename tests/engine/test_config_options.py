@@ -2,7 +2,8 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from dense_ssl.engine.config_options import check_options, flatten
+from dense_ssl.engine.config_options import (check_options, flatten,
+                                             open_sections)
 
 
 @pytest.fixture
@@ -130,3 +131,15 @@ def test_check_leaves_the_config_alone(cfg):
 def test_flatten():
     assert flatten({'a': {'b': 1, 'c': {}}, 'd.e': [2]}) == {
         'a.b': 1, 'a.c': {}, 'd.e': [2]}
+
+
+def test_section_that_is_none_is_filled(cfg):
+    options = {'optim_wrapper.clip_grad.max_norm': 1.,
+               'train_dataloader.dataset.pipeline.0.backend_args.a': 2}
+    cfg.optim_wrapper.clip_grad = None
+    cfg.train_dataloader.dataset.pipeline[0].backend_args = None
+    open_sections(cfg, options)
+    cfg.merge_from_dict(options)
+    assert cfg.optim_wrapper.clip_grad == dict(max_norm=1.)
+    step = cfg.train_dataloader.dataset.pipeline[0]
+    assert step.backend_args == dict(a=2)

@@ -58,9 +58,6 @@ def main() -> None:
             raise TransferError(
                 f'{args.config} has no auto_scale_lr.base_batch_size.')
         cfg.auto_scale_lr.enable = True
-    if args.resume:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
     parts = args.parts if args.parts == 'auto' else args.parts.split(',')
     metrics = fine_tune(cfg, args.checkpoint, parts, args.network,
                         args.backbone_prefix, not args.accept_recipe)

@@ -1,30 +1,21 @@
 """Command-line options of the benchmark tools, and the config they give."""
 import argparse
-import difflib
 import os.path as osp
-import warnings
 
-import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
+from mmengine.logging import print_log
 
+from dense_ssl.engine.devices import settle_devices
+from dense_ssl.engine.launch import (add_tensorboard, check_work_dir,
+                                     set_resume)
+from dense_ssl.engine.option_action import OptionAction
 from ..errors import TransferError
 from . import adjust
 from .coco_data import use_coco_data
 from .folder_data import use_image_folder
+from .merge_options import as_transfer_error, load_config, merge_options
 from .segmentation_data import parse_classes, use_segmentation_data
 from .small import make_small
-
-#: Top-level keys that mmengine's Runner knows, in a config or not.
-_RUNNER_KEYS = {
-    'activation_checkpointing', 'auto_scale_lr', 'compile', 'custom_hooks',
-    'default_hooks', 'default_scope', 'efficient_conv_bn_eval', 'env_cfg',
-    'experiment_name', 'find_unused_parameters', 'load_from', 'log_level',
-    'log_processor', 'model', 'model_wrapper_cfg', 'optim_wrapper',
-    'param_scheduler', 'randomness', 'resume', 'sync_bn', 'test_cfg',
-    'test_dataloader', 'test_evaluator', 'train_cfg', 'train_dataloader',
-    'val_cfg', 'val_dataloader', 'val_evaluator', 'vis_backends', 'visualizer',
-    'work_dir'
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,8 +81,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
-        help='further settings of the config, as key=value')
+        action=OptionAction,
+        help='further settings of the config, as key=value. Keys that '
+        'nothing would read are refused; data_root=DIR moves the data sets')
+    parser.add_argument(
+        '--tensorboard',
+        action='store_true',
+        help='also write TensorBoard event files')
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
@@ -111,6 +107,13 @@ def build_config(args: argparse.Namespace) -> Config:
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or osp.join(
         'work_dirs', osp.splitext(osp.basename(args.config))[0])
+    with as_transfer_error():
+        check_work_dir(cfg.work_dir)
+        if getattr(args, 'resume', None):
+            set_resume(cfg, args.resume)
+        notes = settle_devices(cfg)
+        if getattr(args, 'tensorboard', False):
+            add_tensorboard(cfg)
     if args.seed is not None:
         cfg.randomness = dict(seed=args.seed)
     if args.small is not None:
@@ -129,46 +132,10 @@ def build_config(args: argparse.Namespace) -> Config:
         adjust.set_workers(cfg, args.workers)
     _use_data(cfg, args)
     if args.cfg_options:
-        check_option_names(cfg, args.cfg_options)
-        cfg.merge_from_dict(args.cfg_options)
-    _fit_to_device(cfg)
+        merge_options(cfg, args.cfg_options)
+    for note in notes:
+        print_log(note, 'current')
     return cfg
-
-
-def load_config(path: str) -> Config:
-    """Read a config, by file or inside a package (``mmdet::...``)."""
-    if '::' in path:
-        from mmengine.hub import get_config
-        package, _, name = path.partition('::')
-        try:
-            return get_config(path)
-        except Exception as error:
-            raise TransferError(
-                f'config {name} of {package} cannot be read: '
-                f'{error}') from error
-    if not osp.isfile(path):
-        raise TransferError(f'config {path} does not exist.')
-    try:
-        return Config.fromfile(path)
-    except Exception as error:  # whatever a config, being code, raises
-        raise TransferError(
-            f'config {path} cannot be read: {type(error).__name__}: '
-            f'{error}') from error
-
-
-def check_option_names(cfg: Config, options: dict) -> None:
-    """Refuse a first name that neither the config nor the Runner has.
-
-    Further inside, an unknown name is refused by the part that gets it.
-    """
-    known = set(cfg) | _RUNNER_KEYS
-    for key in options:
-        head = key.split('.')[0]
-        if head not in known:
-            near = difflib.get_close_matches(head, known, 1)
-            raise TransferError(
-                f'--cfg-options {key}: the config has no "{head}"' +
-                (f'; did you mean "{near[0]}"?' if near else '.'))
 
 
 def _use_data(cfg: Config, args: argparse.Namespace) -> None:
@@ -197,20 +164,3 @@ def _use_data(cfg: Config, args: argparse.Namespace) -> None:
                               parse_classes(args.seg_classes))
     elif args.seg_classes:
         raise TransferError('--seg-classes needs --seg-data as well.')
-
-
-def _fit_to_device(cfg: Config) -> None:
-    if torch.cuda.is_available():
-        return
-    cfg.setdefault('env_cfg', {})
-    cfg.env_cfg.setdefault('dist_cfg', {})['backend'] = 'gloo'
-    if cfg.get('sync_bn') and cfg.launcher != 'none':
-        warnings.warn('No GPU: batch normalisation is not synchronised '
-                      'between processes (SyncBatchNorm needs CUDA).')
-    cfg.sync_bn = None
-    if cfg.launcher != 'none':
-        cfg.model_wrapper_cfg = dict(
-            type='MMDistributedDataParallel',
-            device_ids=None,
-            broadcast_buffers=False,
-            find_unused_parameters=cfg.get('find_unused_parameters', False))

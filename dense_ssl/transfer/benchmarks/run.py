@@ -10,6 +10,7 @@ from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 from mmengine.runner import Runner, find_latest_checkpoint
 
+from dense_ssl.engine.devices import join_process_group
 from ..checkpoint import read_checkpoint
 from ..errors import TransferError
 from ..hook import HOOK_TYPE
@@ -60,7 +61,7 @@ def fine_tune(cfg: Config,
             type=HOOK_TYPE, checkpoint=osp.abspath(checkpoint), **options)
         cfg.custom_hooks = list(cfg.get('custom_hooks') or []) + [hook]
     check_data_exist(cfg)
-    _join_process_group(cfg)
+    join_process_group(cfg)
     runner = Runner.from_cfg(cfg)
     runner.train()
     if ('val/time' not in runner.message_hub.log_scalars
@@ -101,7 +102,7 @@ def test(cfg: Config, checkpoint: str) -> Dict[str, float]:
     weights = read_checkpoint(checkpoint).state_dict
     load_parts(build_model(cfg), weights, [whole])
     cfg.load_from = None
-    _join_process_group(cfg)
+    join_process_group(cfg)
     runner = Runner.from_cfg(cfg)
     model = runner.model
     load_parts(getattr(model, 'module', model), weights, [whole])
@@ -139,15 +140,11 @@ def _resumes(cfg: Config) -> bool:
     """Whether the run goes on from a checkpoint of its own."""
     if not cfg.get('resume'):
         return False
-    return bool(cfg.get('load_from') or (
-        osp.isdir(cfg.work_dir) and find_latest_checkpoint(cfg.work_dir)))
-
-
-def _join_process_group(cfg: Config) -> None:
-    """On CPU, before mmengine does: it wants a GPU for every process."""
-    if (cfg.launcher == 'pytorch' and not torch.cuda.is_available()
-            and not torch.distributed.is_initialized()):
-        torch.distributed.init_process_group('gloo')
+    path = cfg.get('load_from')
+    if path and '://' not in path and not osp.isfile(path):
+        raise TransferError(f'--resume {path}: no such file.')
+    return bool(path or (osp.isdir(cfg.work_dir)
+                         and find_latest_checkpoint(cfg.work_dir)))
 
 
 def _write_metrics(cfg: Config, metrics: Dict[str, float],
