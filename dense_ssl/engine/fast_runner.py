@@ -61,13 +61,13 @@ def checkpoint_activations(module: nn.Module) -> None:
     form gives a backbone no gradient, since images require none, and batch
     norm's running statistics would move twice a step.
     """
-    norms = [
-        m for m in module.modules()
-        if isinstance(m, nn.modules.batchnorm._NormBase)
-    ]
-
     @contextmanager
     def again():
+        # Looked up now: distributed training exchanges norms for SyncBN.
+        norms = [
+            m for m in module.modules()
+            if isinstance(m, nn.modules.batchnorm._NormBase)
+        ]
         momenta = [m.momentum for m in norms]
         for m in norms:
             m.momentum = 0.

@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import RUNNERS
 
 from dense_ssl.engine.device_colour import leave_colours_to_device
+from dense_ssl.engine.fast_runner import checkpoint_activations
 from dense_ssl.engine.train_options import (add_train_arguments,
                                             merge_train_arguments)
 from ..models.tiny_mcl import mcl_config
@@ -158,3 +159,23 @@ class TestMerge:
             channels_last=True,
             compile=True,
             checkpoint=[f'backbone.layer{i}' for i in (1, 2, 3, 4)])
+
+
+def test_checkpointing_minds_norms_that_are_exchanged_later():
+    torch.manual_seed(0)
+    nets = [
+        torch.nn.Sequential(
+            torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
+        for _ in range(2)
+    ]
+    nets[1].load_state_dict(nets[0].state_dict())
+    checkpoint_activations(nets[1])
+    for net in nets:  # as sync_bn does, after the model was prepared
+        norm = torch.nn.BatchNorm2d(4)
+        norm.load_state_dict(net[1].state_dict())
+        net[1] = norm
+    x = torch.randn(2, 3, 6, 6)
+    for net in nets:
+        net(x).square().sum().backward()
+    assert torch.equal(nets[0][1].running_mean, nets[1][1].running_mean)
+    assert not (nets[0][1].running_mean == 0).all()
