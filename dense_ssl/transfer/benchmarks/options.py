@@ -1,5 +1,6 @@
 """Command-line options of the benchmark tools, and the config they give."""
 import argparse
+import os
 import os.path as osp
 
 from mmengine.config import Config
@@ -133,7 +134,7 @@ def build_config(args: argparse.Namespace) -> Config:
     _use_data(cfg, args)
     if args.cfg_options:
         merge_options(cfg, args.cfg_options)
-    for note in notes:
+    for note in notes if os.environ.get('RANK', '0') == '0' else ():
         print_log(note, 'current')
     return cfg
 
