@@ -19,11 +19,16 @@ __all__ = [
 def _child(name: str, location: str) -> Registry:
     """A registry under mmpretrain's ``name``, filled by ``location``."""
     registry = getattr(parent, name)
-    return Registry(
+    child = Registry(
         registry.name,
         parent=registry,
         scope='dense_ssl',
         locations=[f'dense_ssl.{location}'])
+    # From other scopes mmengine looks for a prefix among the root's own
+    # children only: without this, `dense_ssl.DenseCL` would be found from
+    # mmpretrain's scope, but not from mmengine's or mmdet's.
+    registry._get_root_registry()._children.setdefault('dense_ssl', child)
+    return child
 
 
 MODELS = _child('MODELS', 'models')

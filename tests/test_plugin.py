@@ -43,3 +43,20 @@ def test_script_that_inherits_a_config_trains(tmp_path):
                           capture_output=True,
                           text=True)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+
+
+@pytest.mark.parametrize('scope', ['mmengine', 'mmpretrain', 'mmdet', 'mmseg'])
+def test_prefix_is_found_from_every_scope(scope):
+    from mmengine.registry import HOOKS, MODELS, DefaultScope
+    if scope in ('mmdet', 'mmseg'):
+        pytest.importorskip(f'{scope}.registry')
+    with DefaultScope.overwrite_default_scope(scope):
+        model = MODELS.build(
+            dict(
+                type='dense_ssl.DenseCL',
+                backbone=dict(type='ResNet', depth=18),
+                projector=dict(type='DenseProjector', in_channels=512),
+                queue_len=4))
+        assert type(model).__module__.startswith('dense_ssl.')
+        hook = HOOKS.build(dict(type='dense_ssl.EpochSeedHook'))
+        assert type(hook).__module__.startswith('dense_ssl.')

@@ -11,7 +11,7 @@ mmdet = pytest.importorskip('mmdet')
 
 
 @MODELS.register_module(force=True)
-class TinyPyramid(nn.Module):
+class LevelsBackbone(nn.Module):
     """(N, 3, H, W) -> maps of 4 channels at strides 4, 8, 16 and 32."""
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ TOWER = dict(type='DenseTower', in_channels=8, feat_channels=8)
 def build(kind='PixPro', num_levels=4, **options):
     cfg = dict(
         type=f'dense_ssl.{kind}',
-        backbone=dict(type='TinyPyramid'),
+        backbone=dict(type='LevelsBackbone'),
         projector=dict(
             type='PixelProjector',
             in_channels=8,

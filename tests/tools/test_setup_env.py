@@ -114,20 +114,3 @@ def test_damaged_distributions(tmp_path, monkeypatch):
         [('cut==1.0', None), ('gone==1.0', None),
          ('unrecorded==1.0', unrecorded)],
         key=str)
-
-
-@pytest.mark.parametrize('variables, expected', [
-    ([], 'tools/quickstart.py'),
-    (['IMAGES=a b', 'COCO=c.json', 'COCO_IMAGES=d'],
-     'tools/quickstart.py --images "a b" --coco "c.json" --coco-images "d"'),
-])
-def test_quickstart_passes_its_variables_on(variables, expected):
-    environment = {
-        k: v for k, v in os.environ.items()
-        if k not in ('IMAGES', 'COCO', 'COCO_IMAGES')
-    }
-    done = subprocess.run(['make', '-n', 'quickstart', *variables],
-                          cwd=ROOT, capture_output=True, text=True,
-                          env=environment)
-    command = ' '.join(done.stdout.splitlines()[-1].split())
-    assert command == f'.venv/bin/python {expected}'
