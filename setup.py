@@ -89,6 +89,7 @@ class DevelopWithMim(develop):
 mmlab = requirements('torch', 'build', 'mmcv', 'mmlab')
 extras = {
     'mmlab': mmlab,
+    'optional': requirements('optional'),
     'tests': requirements('tests'),
     'tensorboard': requirements('tensorboard'),
 }

@@ -37,7 +37,7 @@ STAGES = [
      'import torch; from mmcv.ops import nms'),
     ('OpenMMLab', 'mmlab', 'mmengine, mmpretrain, mmdet, mmseg', [],
      'import mmengine, mmpretrain, mmdet, mmseg'),
-    ('tests and logs', 'tests tensorboard runtime',
+    ('tests and logs', 'tests optional tensorboard runtime',
      'pytest, hypothesis, tensorboard', [], 'import pytest, hypothesis'),
 ]
 

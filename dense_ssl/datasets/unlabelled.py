@@ -12,12 +12,15 @@ from mmpretrain.datasets import CustomDataset
 from dense_ssl.registry import DATASETS
 from .image_listing import EXTENSIONS, find_images, read_list
 from .image_reading import UnreadableImage, check_image
+from .packed import is_pack, list_pack
 from .transforms.multi_view import GeometricMultiView, build_transforms
 from .worker_init import process_rank
 
 __all__ = ['UnlabelledImages']
 
 VERIFY_ALL, VERIFY_SAMPLE = 20_000, 2_000  # files
+# Images enlarged beyond this to fill a view hold no detail to learn from.
+MAX_ENLARGEMENT = 4
 
 
 @DATASETS.register_module()
@@ -31,7 +34,9 @@ class UnlabelledImages(CustomDataset):
     and counted in :attr:`unreadable_count`.
 
     Args:
-        data_root (str): Folder of the images, on a local path.
+        data_root (str): Folder of the images, on a local path, or a pack of
+            them (``*.lmdb``, see ``tools/convert/pack_images.py``), which
+            gives the same samples in the same order.
         ann_file (str): Text file with one path a line, absolute or relative
             to ``data_root`` (blank lines and ``#`` comments are passed over).
             Its own path is relative to ``data_root`` too. Defaults to '': all
@@ -42,11 +47,13 @@ class UnlabelledImages(CustomDataset):
             unreadable, in [0, 1). Defaults to 0: none.
         verify (bool | int | str): How many files to open at the start: all
             (True), none (False), a number drawn at random, or 'auto' (all up
-            to 20 000 files or when ``min_size`` is set, else 2 000).
-            Defaults to 'auto'.
-        min_size (int): Least length in pixels of an image's shorter side;
-            smaller images are an error. Defaults to 0: any size will do (a
-            warning tells if most images are smaller than the views).
+            to 20 000 files or when ``min_size`` is a number above 0, else
+            2 000). Defaults to 'auto'.
+        min_size (int | str): Least length in pixels of an image's shorter
+            side; a single smaller image is an error. 0: any size will do.
+            Defaults to 'auto': an error if most images are too small for the
+            views (a shorter side below a quarter of the view's), a warning
+            if they are merely smaller than the views.
         pipeline (Sequence): Transforms. Defaults to none.
         **kwargs: Other arguments of :class:`mmpretrain.datasets.BaseDataset`,
             e.g. ``indices``.
@@ -55,8 +62,8 @@ class UnlabelledImages(CustomDataset):
         FileNotFoundError, NotADirectoryError: The folder or the list does not
             exist, or there is no image.
         UnreadableImage: More files are unreadable than allowed.
-        ValueError: Images are smaller than ``min_size``, or an argument makes
-            no sense.
+        ValueError: Images are too small (see ``min_size``), or an argument
+            makes no sense.
     """
 
     def __init__(self,
@@ -65,7 +72,7 @@ class UnlabelledImages(CustomDataset):
                  extensions: Sequence[str] = EXTENSIONS,
                  max_unreadable_fraction: float = 0.,
                  verify: Union[bool, int, str] = 'auto',
-                 min_size: int = 0,
+                 min_size: Union[int, str] = 'auto',
                  pipeline: Sequence = (),
                  lazy_init: bool = False,
                  **kwargs):
@@ -78,6 +85,9 @@ class UnlabelledImages(CustomDataset):
         if verify != 'auto' and not isinstance(verify, (bool, int)):
             raise ValueError("verify must be True, False, 'auto' or a number "
                              f'of files, got {verify!r}')
+        if min_size != 'auto' and not isinstance(min_size, int):
+            raise ValueError("min_size must be 'auto' or a number of pixels, "
+                             f'got {min_size!r}')
         self.max_unreadable_fraction = max_unreadable_fraction
         self.verify = verify
         self.min_size = min_size
@@ -93,10 +103,11 @@ class UnlabelledImages(CustomDataset):
 
     def load_data_list(self) -> List[dict]:
         root = osp.normpath(self.img_prefix)
+        find = list_pack if is_pack(root) else find_images
         if self.ann_file:
             paths = read_list(self.ann_file, root)
         else:
-            paths = find_images(root, self.extensions)
+            paths = find(root, self.extensions)
         return [dict(img_path=path) for path in paths]
 
     def full_init(self) -> None:
@@ -158,8 +169,8 @@ class UnlabelledImages(CustomDataset):
         """Open files before training does (see ``verify``)."""
         number = len(self)
         if self.verify == 'auto':
-            limit = number if self.min_size else (
-                number if number <= VERIFY_ALL else VERIFY_SAMPLE)
+            every = number <= VERIFY_ALL or self.min_size not in ('auto', 0)
+            limit = number if every else VERIFY_SAMPLE
         else:
             limit = number if self.verify is True else int(self.verify)
         if limit <= 0:
@@ -184,28 +195,56 @@ class UnlabelledImages(CustomDataset):
                            if not isinstance(r, UnreadableImage)])
 
     def _check_sizes(self, sizes: list) -> None:
-        """Refuse images below ``min_size``; warn of a view size too large."""
-        small = [f'{path} ({w} x {h})' for path, (w, h) in sizes
-                 if min(w, h) < self.min_size]
-        if small:
-            raise ValueError(
-                f'{len(small)} of {len(sizes)} images have a side shorter '
-                f'than min_size={self.min_size} pixels:\n{_listed(small)}\n'
-                'Remove them or lower min_size')
+        """Refuse images that are too small (see ``min_size``)."""
+        if self.min_size != 'auto':
+            small = _smaller(sizes, self.min_size)
+            if small:
+                raise ValueError(
+                    f'{len(small)} of {len(sizes)} images have a side shorter '
+                    f'than min_size={self.min_size} pixels:\n{_listed(small)}'
+                    '\nRemove them or lower min_size')
+            return
         views = [step for step in self.pipeline.transforms
                  if isinstance(step, GeometricMultiView) and step.view_size]
         if not (views and sizes):
             return
         view = int(np.max(views[0].view_size))
+        folder = self.ann_file or self.data_root
         typical = int(np.median([min(size) for _, size in sizes]))
+        if typical * MAX_ENLARGEMENT < view:
+            raise ValueError(
+                f'the images of {folder} are too small for views of {view} '
+                f'pixels: the median of the shorter side is {typical}:\n'
+                f'{_listed(_smaller(sizes, view))}\n'
+                f'Set view_size (--cfg-options view_size={_rounded(typical)})'
+                ', or the data set\'s min_size=0 to enlarge them all the same')
+        small = _smaller(sizes, view)
         if typical < view:
             print_log(
                 f'the views are {view} pixels wide, but most images of '
-                f'{self.ann_file or self.data_root} are smaller (median of '
-                f'the shorter side: {typical}): they get enlarged. A smaller '
-                'view_size saves time and loses nothing',
+                f'{folder} are smaller (median of the shorter side: '
+                f'{typical}): they get enlarged. A smaller view_size saves '
+                'time and loses nothing',
                 logger='current',
                 level=logging.WARNING)
+        elif small:
+            print_log(
+                f'{len(small)} of {len(sizes)} images are smaller than the '
+                f'views ({view} pixels) and get enlarged, for instance '
+                f'{small[0]}',
+                logger='current',
+                level=logging.INFO)
+
+
+def _smaller(sizes: list, limit: int) -> List[str]:
+    """The files whose shorter side is below ``limit`` pixels."""
+    return [f'{path} ({w} x {h})' for path, (w, h) in sizes
+            if min(w, h) < limit]
+
+
+def _rounded(size: int) -> int:
+    """The multiple of 32, the backbones' stride, nearest to ``size``."""
+    return max(32, round(size / 32) * 32)
 
 
 def _size_or_error(path: str) -> Union[tuple, UnreadableImage]:

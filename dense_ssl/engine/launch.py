@@ -1,5 +1,6 @@
 """From command-line arguments to a runner: what the tools share."""
 import argparse
+import math
 import os
 import os.path as osp
 from typing import List
@@ -115,8 +116,11 @@ def retarget_data(cfg: Config, options: dict) -> None:
 def resize_views(cfg: Config, size) -> None:
     """Make all views of the training pipeline ``size`` pixels.
 
+    Crops with a size of their own keep its ratio to the others'.
+
     Raises:
-        ValueError: The pipeline has no GeometricMultiView.
+        ValueError: The pipeline has no GeometricMultiView, or a crop's size
+            would be no whole number.
     """
     views = [
         step for step in cfg.train_dataloader.dataset.pipeline
@@ -125,8 +129,27 @@ def resize_views(cfg: Config, size) -> None:
     if not views:
         raise ValueError('--cfg-options view_size: the training pipeline has '
                          'no GeometricMultiView.')
-    for step in views:
-        step.view_size = size
+    for view in views:
+        crops = [step for pipeline in view.transforms for step in pipeline
+                 if 'scale' in step]
+        for crop in crops:
+            crop.scale = _resized(crop.scale, view.get('view_size'), size)
+        view.view_size = size
+
+
+def _resized(scale, old, new):
+    """``scale`` * ``new`` / ``old``, all of them numbers of pixels."""
+    if not all(isinstance(x, int) for x in (scale, old, new)):
+        raise ValueError(
+            f'--cfg-options view_size={new}: a crop has the scale {scale}, '
+            f'which was made for views of {old}; set the scales in a config')
+    resized, rest = divmod(scale * new, old)
+    if rest or not resized:
+        raise ValueError(
+            f'--cfg-options view_size={new}: a crop of {scale} pixels for '
+            f'views of {old} becomes {scale * new / old:g}: take a multiple '
+            f'of {old // math.gcd(scale, old)}')
+    return resized
 
 
 def fit_schedule(cfg: Config, options: dict) -> None:

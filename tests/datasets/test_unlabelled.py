@@ -18,7 +18,7 @@ LOAD = [dict(type='LoadRGBImage')]
 
 @pytest.fixture
 def log():
-    """Warnings that reach mmengine's logger."""
+    """Lines that reach mmengine's logger."""
     lines = []
 
     class Keep(logging.Handler):
@@ -27,7 +27,7 @@ def log():
             lines.append(record.getMessage())
 
     logger = MMLogger.get_current_instance()
-    handler = Keep(logging.WARNING)
+    handler = Keep(logging.INFO)
     logger.addHandler(handler)
     yield lines
     logger.removeHandler(handler)
@@ -242,11 +242,18 @@ class TestUnreadable:
 
     @pytest.mark.parametrize('kwargs', [
         dict(max_unreadable_fraction=1.), dict(max_unreadable_fraction=-.1),
-        dict(verify='yes')
+        dict(verify='yes'), dict(min_size='some')
     ])
     def test_arguments_that_make_no_sense(self, root, kwargs):
         with pytest.raises(ValueError, match=next(iter(kwargs))):
             UnlabelledImages(data_root=str(root), **kwargs)
+
+
+def views(size):
+    """Two crops of ``size`` pixels."""
+    crop = [dict(type='RandomResizedCropWithBox')]
+    return LOAD + [dict(type='GeometricMultiView', num_views=2,
+                        transforms=[crop], view_size=size)]
 
 
 class TestSmallImages:
@@ -263,14 +270,29 @@ class TestSmallImages:
     def test_views_larger_than_most_images(self, tmp_path, log, view_size,
                                            warns):
         write_images(tmp_path, 3, size=(48, 40))
-        crop = [dict(type='RandomResizedCropWithBox')]
-        UnlabelledImages(
-            data_root=str(tmp_path),
-            pipeline=LOAD + [
-                dict(type='GeometricMultiView', num_views=2,
-                     transforms=[crop], view_size=view_size)
-            ])
+        UnlabelledImages(data_root=str(tmp_path), pipeline=views(view_size))
         assert ('view_size' in ''.join(log)) == warns
+
+    def test_images_much_smaller_than_a_view(self, tmp_path):
+        write_images(tmp_path, 3, size=(60, 55))
+        with pytest.raises(
+                ValueError,
+                match=r'(?s)views of 224.*is 55.*000.jpg \(60 x 55\)'
+                r'.*view_size=64.*min_size=0'):
+            UnlabelledImages(data_root=str(tmp_path), pipeline=views(224))
+        assert len(UnlabelledImages(
+            data_root=str(tmp_path), pipeline=views(224), min_size=0)) == 3
+        assert len(UnlabelledImages(
+            data_root=str(tmp_path), pipeline=views(220))) == 3
+
+    def test_a_few_small_images_are_named_and_enlarged(self, tmp_path, log):
+        write_images(tmp_path, 3, size=(64, 64))
+        write_images(tmp_path / 'small', 1, size=(5, 6))
+        dataset = UnlabelledImages(
+            data_root=str(tmp_path), pipeline=views(32))
+        assert '1 of 4' in ''.join(log) and 'small/000.jpg' in ''.join(log)
+        sample = dataset[3]
+        assert sample['img_path'].endswith('small/000.jpg')
 
     def test_one_pixel(self, tmp_path):
         Image.new('RGB', (1, 1)).save(tmp_path / 'a.png')

@@ -236,15 +236,30 @@ def test_learning_rate_follows_the_number_of_epochs():
     assert (cosine.begin, cosine.end, cosine.T_max) == (0, 1, 1)
 
 
+def views_config(*crops):
+    step = dict(type='GeometricMultiView', view_size=224, num_views=[1],
+                transforms=[[dict(type='RandomResizedCropWithBox', **crop)]
+                            for crop in crops])
+    return Config(dict(train_dataloader=dict(dataset=dict(pipeline=[step]))))
+
+
 def test_view_size_reaches_the_views():
-    step = dict(type='GeometricMultiView', view_size=224)
-    cfg = Config(
-        dict(train_dataloader=dict(dataset=dict(pipeline=[step]))))
+    cfg = views_config({}, dict(scale=112), dict(scale=28))
     launch.resize_views(cfg, 96)
-    assert cfg.train_dataloader.dataset.pipeline[0].view_size == 96
+    (view, ) = cfg.train_dataloader.dataset.pipeline
+    assert view.view_size == 96
+    assert [pipeline[0].get('scale') for pipeline in view.transforms
+            ] == [None, 48, 12]
+    with pytest.raises(ValueError, match='12 pixels.*multiple of 8'):
+        launch.resize_views(cfg, 100)
     cfg.train_dataloader.dataset.pipeline = []
     with pytest.raises(ValueError, match='no GeometricMultiView'):
         launch.resize_views(cfg, 96)
+
+
+def test_view_size_cannot_resize_scales_of_unknown_kind():
+    with pytest.raises(ValueError, match='scale .*set the scales'):
+        launch.resize_views(views_config(dict(scale=(112, 96))), 96)
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch):

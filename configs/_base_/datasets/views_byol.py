@@ -2,7 +2,7 @@
 # rarely, but at times solarised; flip right after the crop.
 _base_ = './unlabelled.py'
 
-# Other sizes: --cfg-options train_dataloader.dataset.pipeline.1.view_size=96
+# Other sizes: --cfg-options view_size=96
 view_size = 224
 
 crop = dict(type='RandomResizedCropWithBox', crop_ratio_range=(0.08, 1.))

@@ -2,8 +2,7 @@
 # full size; montages take every 2nd, 4th or 8th pixel of theirs.
 _base_ = './views_byol.py'
 
-# Other sizes, multiples of 32:
-# --cfg-options train_dataloader.dataset.pipeline.1.view_size=96
+# Other sizes, multiples of 32: --cfg-options view_size=96
 view_size = 224
 
 crop = dict(type='RandomResizedCropWithBox', crop_ratio_range=(0.2, 1.))

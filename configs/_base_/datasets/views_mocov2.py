@@ -1,7 +1,7 @@
 # Two views as MoCo v2 and DenseCL make them: both alike, flip last.
 _base_ = './unlabelled.py'
 
-# Other sizes: --cfg-options train_dataloader.dataset.pipeline.1.view_size=96
+# Other sizes: --cfg-options view_size=96
 view_size = 224
 
 view_pipeline = [
