@@ -157,6 +157,49 @@ def test_the_schedule_shrinks_as_a_whole():
     assert cfg.param_scheduler[1].milestones == [200, 266]
     assert cfg.param_scheduler[1].end == 300
     assert cfg.train_cfg.max_iters == cfg.train_cfg.val_interval == 300
+    adjust.set_iterations(cfg, 1)  # no step before the only update
+    assert cfg.param_scheduler[1].milestones == []
+    assert cfg.param_scheduler[0].end == 1
+
+
+def test_epochs_shrink_the_same_way():
+    cfg = Config(dict(
+        train_cfg=dict(max_epochs=100),
+        param_scheduler=[dict(type='MultiStepLR', milestones=[60, 80])]))
+    adjust.set_epochs(cfg, 10)
+    assert cfg.param_scheduler[0].milestones == [6, 8]
+    adjust.set_epochs(cfg, 1)
+    assert cfg.param_scheduler[0].milestones == []
+
+
+def test_crops_at_the_border_are_filled_up_to_the_crop():
+    steps = [dict(type='RandomCrop', crop_size=(512, 512)),
+             dict(type='Pad', size=(512, 512)),
+             dict(type='Pad', size_divisor=32)]
+    cfg = Config(dict(
+        model=dict(data_preprocessor=dict(size=(512, 512))),
+        train_dataloader=dict(dataset=dict(pipeline=steps))))
+    adjust.set_crop(cfg, 64, 96)
+    crop, pad, other = cfg.train_dataloader.dataset.pipeline
+    assert crop.crop_size == pad.size == cfg.model.data_preprocessor.size
+    assert pad.size == (64, 96) and 'size' not in other
+
+
+@pytest.mark.parametrize('installed', [False, True])
+def test_metrics_of_absent_packages_are_left_out(monkeypatch, installed):
+    from dense_ssl.transfer.benchmarks import absent_metrics
+    monkeypatch.setattr(absent_metrics.importlib.util, 'find_spec',
+                        lambda name: object() if installed else None)
+    both = [dict(type='CocoMetric'), dict(type='CityScapesMetric')]
+    cfg = Config(dict(val_evaluator=both, test_evaluator=both[0]))
+    absent_metrics.leave_out_absent_metrics(cfg)
+    assert [e.type for e in cfg.val_evaluator] == (
+        ['CocoMetric', 'CityScapesMetric'] if installed else ['CocoMetric'])
+    assert cfg.test_evaluator.type == 'CocoMetric'
+    if not installed:
+        cfg.val_evaluator = both[1]
+        with pytest.raises(TransferError, match='cityscapesscripts'):
+            absent_metrics.leave_out_absent_metrics(cfg)
 
 
 def test_scale_keeps_the_recipes_ratios():

@@ -1,5 +1,5 @@
 """Changes of a mmdet or mmseg config that users ask for, in one place each."""
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, List, Sequence
 
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
@@ -52,6 +52,9 @@ def set_crop(cfg: Config, height: int, width: int) -> None:
             f'{cfg.filename} crops nothing: --crop is for segmentation.')
     for transform in crops:
         transform['crop_size'] = (height, width)
+    for transform in _transforms(cfg):
+        if transform['type'] == 'Pad' and transform.get('size'):
+            transform['size'] = (height, width)  # of crops at the border
     cfg.model.data_preprocessor.size = (height, width)
     cfg.model.test_cfg = ConfigDict(mode='whole')
 
@@ -59,8 +62,9 @@ def set_crop(cfg: Config, height: int, width: int) -> None:
 def set_iterations(cfg: Config, iterations: int) -> None:
     """Shorten (or lengthen) the whole schedule to ``iterations``.
 
-    Learning-rate steps and decay keep their place relative to the end; the
-    warm-up is at most a tenth. Validation and checkpoint come at the end.
+    Learning-rate steps and decay keep their place relative to the end, or go
+    where that is the start; the warm-up is at most a tenth. Validation and
+    checkpoint come at the end.
     """
     if iterations < 1:
         raise TransferError(f'--iters must be 1 or more, got {iterations}.')
@@ -83,9 +87,14 @@ def set_iterations(cfg: Config, iterations: int) -> None:
             elif key in scheduler:
                 scheduler[key] = round(scheduler[key] * iterations / full)
         if 'milestones' in scheduler:
-            scheduler.milestones = [
-                step * iterations // full for step in scheduler.milestones
-            ]
+            scheduler.milestones = _scaled(scheduler.milestones, iterations,
+                                           full)
+
+
+def _scaled(milestones: Sequence[int], length: int, full: int) -> List[int]:
+    """Steps of a schedule of ``length``; none before the first update."""
+    scaled = [step * length // full for step in milestones]
+    return [step for step in scaled if step > 0]
 
 
 def _shorten_averages(cfg: Config, iterations: int) -> None:
@@ -113,9 +122,7 @@ def set_epochs(cfg: Config, epochs: int) -> None:
             if key in scheduler:
                 scheduler[key] = round(scheduler[key] * epochs / full)
         if 'milestones' in scheduler:
-            scheduler.milestones = [
-                step * epochs // full for step in scheduler.milestones
-            ]
+            scheduler.milestones = _scaled(scheduler.milestones, epochs, full)
 
 
 def set_batch_size(cfg: Config, batch_size: int) -> None:

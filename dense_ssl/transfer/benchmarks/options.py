@@ -12,6 +12,7 @@ from dense_ssl.engine.launch import (add_tensorboard, check_work_dir,
 from dense_ssl.engine.option_action import OptionAction
 from ..errors import TransferError
 from . import adjust
+from .absent_metrics import leave_out_absent_metrics
 from .coco_data import use_coco_data
 from .folder_data import use_image_folder
 from .merge_options import as_transfer_error, load_config, merge_options
@@ -134,6 +135,7 @@ def build_config(args: argparse.Namespace) -> Config:
     _use_data(cfg, args)
     if args.cfg_options:
         merge_options(cfg, args.cfg_options)
+    leave_out_absent_metrics(cfg)
     for note in notes if os.environ.get('RANK', '0') == '0' else ():
         print_log(note, 'current')
     return cfg

@@ -30,7 +30,8 @@ def result(benchmark: Benchmark, folder: str, state: str) -> dict:
         value = found.get(key, found.get('coco/bbox_mAP')
                           if column in ('AP', 'box AP') else None)
         if value is not None:
-            percent = key.startswith('coco/') or key not in found
+            percent = (key.startswith(('coco/', 'cityscapes/'))
+                       or key not in found)
             figures[column] = round(100 * value if percent else value, 2)
     return dict(
         benchmark=benchmark.name,
