@@ -15,6 +15,7 @@ custom_hooks = [
     dict(type='BatchNormCheckHook'),
     dict(type='QueueLengthHook', if_longer='error'),
     dict(type='MomentumScheduleHook'),
+    dict(type='ScheduleExtensionHook'),
     dict(type='DataWaitHook'),
 ]
 

@@ -41,15 +41,35 @@ def test_a_resumed_run_equals_an_uninterrupted_one(images, tmp_path, name):
     ]
 
 
-def test_an_extended_run_goes_on_along_the_longer_schedule(images, tmp_path):
-    train(recipe(PIXPRO, images, tmp_path, epochs=2))
-    cfg = recipe(PIXPRO, images, tmp_path, epochs=4)
+@pytest.mark.parametrize('convert', [True, False])
+def test_an_extended_run_goes_on_along_the_longer_schedule(
+        images, tmp_path, convert):
+    def schedule(folder, epochs):
+        cfg = recipe(PIXPRO, images, tmp_path / folder, epochs=epochs)
+        options = dict(by_epoch=True, convert_to_iter_based=convert)
+        cfg.param_scheduler = [
+            dict(type='LinearLR', start_factor=.1, begin=0, end=1, **options),
+            dict(type='CosineAnnealingLR', begin=1, end=epochs,
+                 T_max=epochs - 1, **options)
+        ]
+        return cfg
+
+    def rates(runner):
+        return list(runner.message_hub.log_scalars['train/lr'].data[0])
+
+    train(schedule('a', 2))
+    cfg = schedule('a', 4)
     cfg.resume = True
-    _, longer = train(cfg)
+    runner, longer = train(cfg)
     assert longer.momenta == [
         cosine_momentum(.99, 1., k, 4 * STEPS)
         for k in range(2 * STEPS + 2, 4 * STEPS + 2)
     ]
+    straight, _ = train(schedule('b', 4))
+    # rates of both runs' iterations, as the message hub is resumed too
+    assert rates(runner)[-2 * STEPS:] == pytest.approx(
+        rates(straight)[-2 * STEPS:], rel=1e-12)
+    assert rates(straight)[-2 * STEPS] > 1e-3
 
 
 def test_accumulated_gradients_are_one_step(images, tmp_path):
