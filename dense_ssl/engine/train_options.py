@@ -24,7 +24,7 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='?',
         const='float16',
         choices=['float16', 'bfloat16'],
-        help='mixed precision, float16 unless stated; needs a GPU')
+        help='mixed precision, float16 unless stated; on a CPU bfloat16 only')
     parser.add_argument(
         '--accumulate',
         type=int,
@@ -104,9 +104,10 @@ def merge_train_arguments(cfg: Config, args: argparse.Namespace) -> None:
 
 
 def _set_amp(cfg: Config, dtype: str) -> None:
-    if not torch.cuda.is_available():
-        raise ValueError('--amp needs a CUDA device, and there is none; '
-                         'leave --amp out to train in float32.')
+    if dtype == 'float16' and not torch.cuda.is_available():
+        raise ValueError('--amp float16 needs a CUDA device, and there is '
+                         'none: say --amp bfloat16, or leave --amp out to '
+                         'train in float32.')
     cfg.optim_wrapper.type = 'AmpOptimWrapper'
     cfg.optim_wrapper.dtype = dtype
     # bfloat16 has float32's range: gradients need no scaling.

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
 
 from dense_ssl.engine.device_colour import leave_colours_to_device
 from dense_ssl.engine.fast_runner import checkpoint_activations
 from dense_ssl.engine.train_options import (add_train_arguments,
                                             merge_train_arguments)
+from dense_ssl.registry import HOOKS
 from ..models.tiny_mcl import mcl_config
 from .runs import CONFIGS, Recorder, config, image_folder, train
 
@@ -91,6 +93,32 @@ def test_colours_on_the_device(images, tmp_path, name):
     changed = [((x * std + mean) - u.float()).abs().mean() > 1
                for x, u in zip(out['inputs'], batch['inputs'])]
     assert all(changed)
+
+
+@HOOKS.register_module()
+class WatchDtype(Hook):
+    """Keeps the dtypes that the online backbone computes in."""
+    seen = set()
+
+    def before_train(self, runner):
+        conv = next(m for m in runner.model.backbone.modules()
+                    if isinstance(m, torch.nn.Conv2d))
+        conv.register_forward_hook(
+            lambda module, x, y: self.seen.add(y.dtype))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='the CPU path')
+@pytest.mark.parametrize('name', [DENSECL, PIXPRO, MCL])
+def test_bfloat16(images, tmp_path, name):
+    _, plain = train(recipe(name, images, tmp_path / 'a'))
+    cfg = recipe(name, images, tmp_path / 'b', '--amp', 'bfloat16')
+    WatchDtype.seen.clear()
+    cfg.custom_hooks.append(dict(type='WatchDtype'))
+    runner, mixed = train(cfg)
+    assert WatchDtype.seen == {torch.bfloat16}
+    assert mixed.losses != plain.losses
+    assert mixed.losses == pytest.approx(plain.losses, rel=.03)
+    assert {p.dtype for p in runner.model.parameters()} == {torch.float32}
 
 
 @pytest.mark.slow

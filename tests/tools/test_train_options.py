@@ -90,7 +90,7 @@ def test_amp(tmp_path, monkeypatch):
     assert wrapper.dtype == 'bfloat16'
     assert wrapper.loss_scale == dict(enabled=False)
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    with pytest.raises(ValueError, match='--amp needs a CUDA device'):
+    with pytest.raises(ValueError, match='--amp float16 needs a CUDA.*bfloat16'):
         merged(tmp_path, '--amp')
 
 
