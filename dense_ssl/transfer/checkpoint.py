@@ -46,15 +46,7 @@ def read_checkpoint(path: Union[str, Path],
             or holds objects that only running its code could restore.
     """
     path = Path(path)
-    if path.is_dir():
-        raise TransferError(
-            f'{path} is a folder, a checkpoint file is needed: '
-            'name the .pth file in it.')
-    if not path.is_file():
-        raise TransferError(
-            f'checkpoint {path} does not exist. Pre-training writes its '
-            'checkpoints into its --work-dir, as epoch_N.pth or iter_N.pth.')
-    content = _load(path, trust)
+    content = read_file(path, trust)
     state_dict = _find_weights(path, content)
     if state_dict and all(key.startswith('module.') for key in state_dict):
         # Saved from inside a (Distributed)DataParallel wrapper.
@@ -65,6 +57,25 @@ def read_checkpoint(path: Union[str, Path],
     meta = content.get('meta')
     return Checkpoint(
         str(path), state_dict, meta if isinstance(meta, dict) else {})
+
+
+def read_file(path: Union[str, Path], trust: bool = False):
+    """Whatever ``torch.save`` wrote into a file, read as safely.
+
+    Raises:
+        TransferError: The file is missing, is no checkpoint, or holds objects
+            that only running its code could restore.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise TransferError(
+            f'{path} is a folder, a checkpoint file is needed: '
+            'name the .pth file in it.')
+    if not path.is_file():
+        raise TransferError(
+            f'checkpoint {path} does not exist. Pre-training writes its '
+            'checkpoints into its --work-dir, as epoch_N.pth or iter_N.pth.')
+    return _load(path, trust)
 
 
 def _load(path: Path, trust: bool):

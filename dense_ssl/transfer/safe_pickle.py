@@ -2,9 +2,9 @@
 
 mmengine's training checkpoints carry the message hub: ``HistoryBuffer``
 objects around numpy arrays; PixPro's, SoCo's and SlotCon's their command line
-as a ``Namespace``. Nothing here is needed for transfer, so they are restored
-as empty shells, and the functions pickled with them
-(``getattr(HistoryBuffer, 'mean')``) as ``None``.
+as a ``Namespace``. None is needed for transfer: a buffer is restored as the
+:class:`History` of its numbers, the rest as empty shells, and the functions
+pickled with them (``getattr(HistoryBuffer, 'mean')``) as ``None``.
 """
 import pickle
 from types import SimpleNamespace
@@ -26,6 +26,18 @@ class _Shell:
         pass
 
 
+class History(_Shell):
+    """What a ``HistoryBuffer`` holds.
+
+    Attributes:
+        values (np.ndarray): (updates,) of a scalar.
+    """
+    values = np.zeros(0)
+
+    def __setstate__(self, state) -> None:
+        self.values = state.get('_log_history', self.values)
+
+
 def _no_attribute(*args) -> None:
     """Stands for ``getattr``, which must not be given to a foreign file."""
 
@@ -36,7 +48,7 @@ def _allowed() -> Dict[str, Any]:
         'builtins.getattr': _no_attribute,
         'builtins.slice': slice,
         'argparse.Namespace': _Shell,
-        'mmengine.logging.history_buffer.HistoryBuffer': _Shell,
+        'mmengine.logging.history_buffer.HistoryBuffer': History,
         'numpy.ndarray': np.ndarray,
         'numpy.dtype': np.dtype,
     }
