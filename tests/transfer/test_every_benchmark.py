@@ -59,8 +59,11 @@ def shrunk(path, tmp_path, data):
         kwargs = dict(scale=(64, 64))
     if path.parent.name == 'mmsegmentation':
         kwargs['crop'] = (64, 64)
-    changes = dict(
-        experiment_name=tmp_path.name, data_root=str(data / root))
+    changes = {
+        'experiment_name': tmp_path.name,
+        'data_root': str(data / root),
+        'default_hooks.checkpoint.save_optimizer': False
+    }
     if given.model.get('roi_head'):  # fewer regions of interest
         changes.update({
             'model.train_cfg.rcnn.sampler.num': 16,
