@@ -1,4 +1,6 @@
 """No benchmark config contradicts itself or the papers' recipe."""
+import copy
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,11 @@ ALL = sorted(path for path in CONFIGS.glob('*/*.py')
 
 
 def load(path):
+    return copy.deepcopy(read(path))
+
+
+@lru_cache(None)
+def read(path):
     import dense_ssl  # noqa: F401  (lets `mmseg::` bases resolve)
     from dense_ssl.transfer.benchmarks.options import load_config
     from dense_ssl.transfer.benchmarks.small import make_small
@@ -143,5 +150,44 @@ def test_a_probe_that_moves_its_statistics_is_found():
     assert 'move its norm statistics' in texts[0]
 
 
-def test_no_config_is_forgotten():
-    assert len(ALL) >= 23
+def late_step(cfg):
+    """A step of the learning rate, or its end, when training is over."""
+    count, last = (('max_iters', 'iteration')
+                   if 'max_iters' in cfg.train_cfg else ('max_epochs',
+                                                         'epoch'))
+    key = 'milestones' if 'milestones' in cfg.param_scheduler[-1] else 'end'
+    late = cfg.train_cfg[count] + 1
+    cfg.param_scheduler[-1][key] = [late] if key == 'milestones' else late
+    return f'{last} {late}'
+
+
+def no_evaluator(cfg):
+    cfg.val_evaluator = None
+    return 'val_evaluator is missing'
+
+
+def supervised_url(cfg):
+    cfg.model.backbone.init_cfg = dict(
+        type='Pretrained', checkpoint='torchvision://resnet50')
+    return 'model.backbone.init_cfg.checkpoint=torchvision://resnet50'
+
+
+@pytest.mark.parametrize('path', ALL, ids=lambda path: path.stem)
+def test_what_would_spoil_a_config_is_found(path):
+    from torch import nn
+
+    from dense_ssl.transfer.benchmarks.recipe import inspect_recipe
+    # All of these are read from the config; any model serves.
+    model = nn.Module()
+    model.backbone = nn.Conv2d(1, 1, 1)
+    assert not [f for f in inspect_recipe(load(path), model) if f.costs]
+    for spoil in (late_step, no_evaluator, supervised_url):
+        cfg = load(path)
+        words = spoil(cfg)
+        found = [f.text for f in inspect_recipe(cfg, model) if f.costs]
+        assert len(found) == 1 and words in found[0], spoil.__name__
+
+
+def test_every_config_has_these_parts():
+    assert {path.parent.name for path in ALL} == {
+        'mmdetection', 'mmsegmentation', 'mmpretrain'}
