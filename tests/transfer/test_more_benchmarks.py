@@ -19,23 +19,37 @@ def train(config, tmp_path, **kwargs):
     return fine_tune(cfg, str(path), strict_recipe=True), cfg
 
 
-@pytest.mark.parametrize('name', [
-    pytest.param('faster-rcnn_r50-c4_24k_voc0712', marks=pytest.mark.slow),
-    pytest.param('mask-rcnn_r50-c4_1x_coco', marks=pytest.mark.slow),
-    pytest.param('retinanet_r50_fpn_1x_coco', marks=pytest.mark.slow),
-    'fcos_r50_fpn_1x_coco', 'mask-rcnn_r50_fpn_24k_cityscapes'])
-def test_detectors(tmp_path, name):
+@pytest.mark.slow
+def test_voc_recipe_on_own_annotations(tmp_path):
     pytest.importorskip('mmdet')
     ann, images = write_coco(tmp_path, images=6)
-    metrics, cfg = train(f'mmdetection/{name}.py', tmp_path, coco_ann=ann,
-                         coco_images=images, scale=(64, 64))
-    assert 'coco/bbox_mAP' in metrics
-    assert cfg.train_dataloader.dataset.type == 'CocoDataset'
+    metrics, _ = train(
+        'mmdetection/faster-rcnn_r50-c4_24k_voc0712.py', tmp_path,
+        coco_ann=ann, coco_images=images, scale=(64, 64))
+    assert 'coco/bbox_mAP' in metrics and 'pascal_voc/AP' not in metrics
+
+
+@pytest.mark.parametrize('path', sorted(CONFIGS.glob('mmdetection/*.py')),
+                         ids=lambda path: path.stem)
+def test_own_annotations_replace_every_detectors_data(tmp_path, path):
+    pytest.importorskip('mmdet')
+    from dense_ssl.transfer.benchmarks import build_config
+    ann, images = write_coco(tmp_path, images=6)
+    cfg = build_config(options(path, tmp_path, coco_ann=ann,
+                               coco_images=images))
+    for split in ('train', 'val', 'test'):
+        dataset = cfg[f'{split}_dataloader'].dataset
+        assert dataset.type == 'CocoDataset'
+        assert dataset.metainfo.classes == ('square', 'disc')
+        assert dataset.data_prefix.img == str(images)
+    assert cfg.val_evaluator.type == cfg.test_evaluator.type == 'CocoMetric'
+    has_masks = cfg.model.type == 'MaskRCNN'
+    assert cfg.val_evaluator.metric == (
+        ['bbox', 'segm'] if has_masks else 'bbox')
 
 
 @pytest.mark.parametrize('name', [
     'linear_r50-d8_4xb4-40k_voc12aug-512x512',
-    'fcn-d6_r50-d16_4xb4-30k_voc12aug-513x513',
     'fcn_r50-d8_4xb4-80k_ade20k-512x512'])
 def test_segmentors(tmp_path, name):
     pytest.importorskip('mmseg')
@@ -178,8 +192,49 @@ def test_the_table_resumes_and_has_the_papers(tmp_path, monkeypatch, capsys):
     assert 'holds results of random' in capsys.readouterr().err
 
 
+def test_an_interrupted_suite_goes_on(tmp_path, monkeypatch, capsys):
+    """With training replaced by what it leaves behind."""
+    import json
+    from pathlib import Path
+    started = []
+
+    def train(words, **kwargs):
+        if len(started) == 1:
+            started.append('interrupted')
+            raise KeyboardInterrupt
+        started.append(Path(words[1]).stem)
+        folder = Path(words[words.index('--work-dir') + 1])
+        (folder / 'metrics.json').write_text(json.dumps(dict(
+            checkpoint='random', metrics={'mIoU': 10. * len(started)})))
+        return 0
+
+    monkeypatch.setattr('subprocess.call', train)
+    arguments = ['random', '--suite', 'seg', '--work-dir', str(tmp_path)]
+    with pytest.raises(KeyboardInterrupt):
+        run_suite(monkeypatch, *arguments)
+    table = (tmp_path / 'suite.md').read_text()
+    assert table.count('to do') == 4 and '| mIoU | 10.0 |' in table
+    (tmp_path / 'suite.md').unlink()
+    assert run_suite(monkeypatch, *arguments) == 0
+    assert len(set(started)) == len(started) == 6  # each once
+    table = (tmp_path / 'suite.md').read_text()
+    assert 'to do' not in table
+    for figure in (10., 30., 40., 50., 60.):
+        assert f'| mIoU | {figure} |' in table
+    assert '[1/5]' not in capsys.readouterr().out.rpartition('[2/5]')[2]
+
+
+def test_a_failed_run_is_named_and_the_others_go_on(tmp_path, monkeypatch,
+                                                    capsys):
+    monkeypatch.setattr('subprocess.call', lambda *args, **kwargs: 1)
+    assert run_suite(monkeypatch, 'random', '--suite', 'probe', '--work-dir',
+                     str(tmp_path)) == 1
+    assert capsys.readouterr().out.count('failed (exit code 1), see') == 3
+    assert (tmp_path / 'suite.md').read_text().count('failed') == 3
+
+
 @pytest.mark.slow
-def test_a_smoke_run_writes_the_table(tmp_path, monkeypatch):
+def test_a_smoke_run_writes_the_table(tmp_path, monkeypatch, capsys):
     pytest.importorskip('mmseg')
     arguments = ['random', '--suite', 'probe', '--smoke', '--work-dir',
                  str(tmp_path)]
@@ -187,3 +242,12 @@ def test_a_smoke_run_writes_the_table(tmp_path, monkeypatch):
     table = (tmp_path / 'suite.md').read_text()
     assert 'failed' not in table and 'to do' not in table
     assert table.count('mIoU') == 2 and 'top-1' in table
+    # Without its table and one run's figures, that run alone is taken up.
+    (tmp_path / 'suite.md').unlink()
+    (tmp_path / 'VOC12aug_linear' / 'metrics.json').unlink()
+    capsys.readouterr()
+    assert run_suite(monkeypatch, *arguments) == 0
+    said = capsys.readouterr().out
+    assert '[1/3] VOC12aug linear' in said
+    assert '[2/3]' not in said and '[3/3]' not in said
+    assert (tmp_path / 'suite.md').read_text() == table
