@@ -1,10 +1,13 @@
 """Any image file as an upright 8-bit RGB array, or an error that names it."""
-import os.path as osp
-from typing import Optional
+from io import SEEK_END, BytesIO
+from typing import BinaryIO, Optional
 
 import numpy as np
-from PIL import Image, ImageOps
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torchvision.io import decode_jpeg, read_file
+
+from .packed import read_packed, split_packed
 
 __all__ = ['UnreadableImage', 'read_rgb', 'check_image']
 
@@ -17,13 +20,24 @@ class UnreadableImage(OSError):
     """
 
 
+def _open(path: str) -> BinaryIO:
+    packed = split_packed(path)
+    return BytesIO(read_packed(*packed)) if packed else open(path, 'rb')
+
+
+def _size(file: BinaryIO) -> int:
+    """Its length in bytes; moves to the end."""
+    return file.seek(0, SEEK_END)
+
+
 def _unreadable(path: str, error: Exception) -> UnreadableImage:
-    if not osp.isfile(path):
+    if isinstance(error, FileNotFoundError):
         why = 'there is no such file'
-    elif osp.getsize(path) == 0:
-        why = 'the file is empty (0 bytes)'
-    elif type(error).__name__ == 'UnidentifiedImageError':
-        why = 'its content is not an image of a kind that Pillow knows'
+    elif isinstance(error, UnidentifiedImageError):
+        with _open(path) as file:
+            empty = _size(file) == 0
+        why = ('the file is empty (0 bytes)' if empty else
+               'its content is not an image of a kind that Pillow knows')
     else:
         why = f'{type(error).__name__}: {error}'
     return UnreadableImage(f'cannot read the image {path}: {why}')
@@ -66,8 +80,13 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def _read_plain_jpeg(path: str) -> Optional[np.ndarray]:
     """RGB of a JPEG that holds RGB; None for Pillow to see what it is."""
     try:
-        image = decode_jpeg(read_file(path), apply_exif_orientation=True)
-    except (RuntimeError, TypeError):  # TypeError: torchvision before 0.18
+        packed = split_packed(path)
+        data = (torch.frombuffer(read_packed(*packed), dtype=torch.uint8)
+                if packed else read_file(path))
+        image = decode_jpeg(data, apply_exif_orientation=True)
+    # TypeError: torchvision before 0.18; ValueError: no bytes; OSError: no
+    # such name in a pack
+    except (RuntimeError, TypeError, ValueError, OSError):
         return None
     return image.permute(1, 2, 0).numpy() if len(image) == 3 else None
 
@@ -94,7 +113,7 @@ def read_rgb(path: str) -> np.ndarray:
     try:
         # Not by name: Pillow would map plain TIFF files into memory, and then
         # garbles those that are stored rotated.
-        with open(path, 'rb') as file, Image.open(file) as image:
+        with _open(path) as file, Image.open(file) as image:
             return np.asarray(_to_rgb(image))
     except MemoryError:
         raise
@@ -102,15 +121,14 @@ def read_rgb(path: str) -> np.ndarray:
         raise _unreadable(path, error) from error
 
 
-def _looks_complete(path: str, file_format: str) -> bool:
+def _looks_complete(file: BinaryIO, file_format: str) -> bool:
     """Whether the file's last bytes show that nothing is cut off."""
-    size = osp.getsize(path)
-    with open(path, 'rb') as file:
-        if file_format == 'WEBP':
-            file.seek(4)
-            return size >= 8 + int.from_bytes(file.read(4), 'little')
-        file.seek(max(0, size - 16))
-        tail = file.read()
+    size = _size(file)
+    if file_format == 'WEBP':
+        file.seek(4)
+        return size >= 8 + int.from_bytes(file.read(4), 'little')
+    file.seek(max(0, size - 16))
+    tail = file.read()
     if file_format in ('JPEG', 'MPO'):
         return b'\xff\xd9' in tail
     return file_format == 'PNG' and b'IEND' in tail
@@ -127,9 +145,9 @@ def check_image(path: str) -> tuple:
             file goes unnoticed.
     """
     try:
-        with Image.open(path) as image:
+        with _open(path) as file, Image.open(file) as image:
             size = image.size
-            if not _looks_complete(path, image.format):
+            if not _looks_complete(file, image.format):
                 image.load()
             return size
     except MemoryError:

@@ -12,7 +12,7 @@ from mmpretrain.datasets import CustomDataset
 from dense_ssl.registry import DATASETS
 from .image_listing import EXTENSIONS, find_images, read_list
 from .image_reading import UnreadableImage, check_image
-from .packed import is_pack, list_pack
+from .packed import is_pack, list_pack, open_pack
 from .transforms.multi_view import GeometricMultiView, build_transforms
 from .worker_init import process_rank
 
@@ -35,7 +35,7 @@ class UnlabelledImages(CustomDataset):
 
     Args:
         data_root (str): Folder of the images, on a local path, or a pack of
-            them (``*.lmdb``, see ``tools/convert/pack_images.py``), which
+            them (``*.tar``, see ``tools/convert/pack_images.py``), which
             gives the same samples in the same order.
         ann_file (str): Text file with one path a line, absolute or relative
             to ``data_root`` (blank lines and ``#`` comments are passed over).
@@ -103,10 +103,13 @@ class UnlabelledImages(CustomDataset):
 
     def load_data_list(self) -> List[dict]:
         root = osp.normpath(self.img_prefix)
-        find = list_pack if is_pack(root) else find_images
+        packed = is_pack(root)
+        if packed:
+            open_pack(root)  # what is wrong with it, it says now
         if self.ann_file:
             paths = read_list(self.ann_file, root)
         else:
+            find = list_pack if packed else find_images
             paths = find(root, self.extensions)
         return [dict(img_path=path) for path in paths]
 
