@@ -58,7 +58,7 @@ def test_wheel_needs_no_particular_openmmlab_distribution(wheel):
     ]
     assert needed and not [n for n in needed if 'mm' in n or 'torch' in n]
     extras = {x.split()[1] for x in lines if x.startswith('Provides-Extra')}
-    assert extras == {'mmlab', 'tests', 'tensorboard', 'all'}
+    assert extras == {'mmlab', 'optional', 'tests', 'tensorboard', 'all'}
 
 
 def test_configs_resolve_from_an_installed_wheel(wheel, tmp_path):

@@ -16,6 +16,7 @@ custom_hooks = [
     dict(type='QueueLengthHook', if_longer='error'),
     dict(type='MomentumScheduleHook'),
     dict(type='ScheduleExtensionHook'),
+    dict(type='PendingGradientsHook'),
     dict(type='DataWaitHook'),
 ]
 

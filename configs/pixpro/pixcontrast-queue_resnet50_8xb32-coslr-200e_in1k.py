@@ -1,4 +1,5 @@
-# PixContrast's views and pairs against DenseCL's queues of negatives.
+# DenseCL on PixPro's views: a cell's partner is the nearest by geometry, the
+# negatives come from the queues.
 _base_ = [
     '../_base_/models/densecl_r50.py',
     '../_base_/datasets/imagenet_byol.py',

@@ -1,6 +1,9 @@
 """PixPro in mmengine's runner, on real files."""
+from unittest import mock
+
 import pytest
 import torch
+from mmengine.logging import MMLogger
 
 from dense_ssl.models.momentum_encoder import cosine_momentum
 from .runs import config, image_folder, train
@@ -70,6 +73,47 @@ def test_an_extended_run_goes_on_along_the_longer_schedule(
     assert rates(runner)[-2 * STEPS:] == pytest.approx(
         rates(straight)[-2 * STEPS:], rel=1e-12)
     assert rates(straight)[-2 * STEPS] > 1e-3
+
+
+def test_resumed_amid_an_accumulation(images, tmp_path):
+    def run(folder, **kwargs):
+        return recipe(PIXPRO, images, tmp_path / folder, accumulate=2,
+                      **kwargs)
+
+    whole, straight = train(run('a', epochs=2))
+    cfg = run('b', epochs=2)
+    cfg.load_from = str(tmp_path / 'a' / 'epoch_1.pth')
+    cfg.resume = True
+    half, resumed = train(cfg)
+    assert STEPS % 2 and resumed.losses == straight.losses[STEPS:]
+    assert resumed.momenta == straight.momenta[STEPS:]
+    for (key, a), b in zip(whole.model.state_dict().items(),
+                           half.model.state_dict().values()):
+        assert torch.equal(a, b), key
+
+
+def test_extended_after_an_incomplete_accumulation(images, tmp_path):
+    # Three iterations are two steps, three more another two.
+    train(recipe(PIXPRO, images, tmp_path, epochs=1, accumulate=2))
+    cfg = recipe(PIXPRO, images, tmp_path, epochs=2, accumulate=2)
+    cfg.resume = True
+    runner, _ = train(cfg)
+    encoder = runner.model.momentum_encoder
+    assert encoder.num_updates == encoder.total_steps == 4
+
+
+def test_resumed_within_an_epoch(images, tmp_path):
+    cfg = recipe(PIXPRO, images, tmp_path / 'a', epochs=2)
+    cfg.default_hooks.checkpoint.update(by_epoch=False, interval=4)
+    train(cfg)
+    cfg = recipe(PIXPRO, images, tmp_path / 'b', epochs=2)
+    cfg.load_from = str(tmp_path / 'a' / 'iter_4.pth')
+    cfg.resume = True
+    lines = []
+    with mock.patch.object(MMLogger, 'warning',
+                           lambda self, text: lines.append(text)):
+        train(cfg)
+    assert any('1 iterations into epoch 2' in line for line in lines)
 
 
 def test_accumulated_gradients_are_one_step(images, tmp_path):

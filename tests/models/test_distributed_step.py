@@ -56,6 +56,13 @@ CASES = dict(
         instance_projector=PIXEL['projector'],
         instance_predictor=dict(PIXEL['projector'], in_channels=4),
         **PIXEL), 2, 16),
+    pixpro_some_levels=(dict(
+        type='PixPro',
+        backbone=MCL['backbone'],
+        neck=MCL['neck'],
+        levels=(1, -1),
+        projector=dict(PIXEL['projector'], num_levels=2),
+        propagation=dict(type='PixelPropagation', in_channels=4)), 2, 64),
     mcl=(MCL, 8, 64),
     mcl_two_levels=(dict(
         MCL,

@@ -95,6 +95,8 @@ def test_cells_are_classified_by_their_images():
 def test_bad_labels_are_explained():
     with pytest.raises(ValueError, match='num_classes=3'):
         classifier().loss(views(number=4), samples([0, 3, 1]))
+    with pytest.raises(ValueError, match='has the class -1'):
+        classifier().loss(views(number=4), samples([0, -1, 1]))
     with pytest.raises(ValueError, match='no class'):
         classifier().loss(views(number=4), [DataSample()] * 3)
     with pytest.raises(ValueError, match='head.weights'):

@@ -46,21 +46,13 @@ def transferred(model, weights) -> dict:
     }
 
 
-# RetinaNet as pre-trained: P6 from P5, norms in the towers
-AS_PRETRAINED = {
-    'model.neck.add_extra_convs': 'on_output',
-    'model.bbox_head.norm_cfg': dict(type='BN')
-}
-
-
-@pytest.mark.parametrize('target, options', [
-    ('fcos_r50_fpn_1x_coco.py', {}),
-    ('retinanet_r50_fpn_1x_coco.py', AS_PRETRAINED),
+@pytest.mark.parametrize('target', [
+    'fcos_r50_fpn_1x_coco.py', 'retinanet_r50_fpn-towers_1x_coco.py'
 ])
-def test_towers_and_fpn_of_pixpro(target, options):
+def test_towers_and_fpn_of_pixpro(target):
     weights = pretrained(
         'pixpro/pixpro-fpn-head_resnet50_8xb128-coslr-100e_in1k.py')
-    model = detector(target, **options)
+    model = detector(target)
     changed = transferred(model, weights)
     state = model.state_dict()
     for key, value in weights.items():

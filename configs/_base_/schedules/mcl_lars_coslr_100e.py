@@ -10,8 +10,8 @@ optim_wrapper = dict(
         weight_decay=1e-5,
         eta=0.001),
     clip_grad=dict(max_norm=500.))
-# Warm-up multiplied on top of the cosine: 10 epochs, 3127 iterations of 4096
-# ImageNet images.
+# Warm-up multiplied on top of the cosine: 10 epochs, the last incomplete batch
+# of each left out (the released code has 3127 iterations of 4096 images).
 param_scheduler = [
     dict(
         type='LinearLR',

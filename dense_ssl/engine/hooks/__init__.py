@@ -5,11 +5,12 @@ from .data_wait_hook import DataWaitHook
 from .deferred_info_hook import DeferredInfoHook
 from .epoch_seed_hook import EpochSeedHook
 from .momentum_schedule_hook import MomentumScheduleHook
+from .pending_gradients_hook import PendingGradientsHook
 from .queue_length_hook import QueueLengthHook
 from .schedule_extension_hook import ScheduleExtensionHook
 
 __all__ = [
     'BatchNormCheckHook', 'DataCheckHook', 'DataWaitHook', 'DeferredInfoHook',
-    'EpochSeedHook', 'MomentumScheduleHook', 'QueueLengthHook',
+    'EpochSeedHook', 'MomentumScheduleHook', 'PendingGradientsHook', 'QueueLengthHook',
     'ScheduleExtensionHook'
 ]

@@ -34,6 +34,14 @@ class EpochSeedHook(Hook):
         if hasattr(sampler, 'seed'):
             diff = runner._randomness_cfg.get('diff_rank_seed', False)
             sampler.seed = runner.seed - (get_rank() if diff else 0)
+        amid = runner.iter - runner.epoch * len(runner.train_dataloader)
+        if amid:
+            runner.logger.warning(
+                f'the checkpoint was saved {amid} iterations into epoch '
+                f'{runner.epoch + 1}, which is trained again from its start: '
+                'the run gets that much longer than its schedules. '
+                'Checkpoints of whole epochs (default_hooks.checkpoint.'
+                'by_epoch=True) resume exactly')
 
     def before_train_epoch(self, runner) -> None:
         """Seed python, numpy and torch."""

@@ -24,27 +24,34 @@ class MomentumScheduleHook(Hook):
 
     def before_train(self, runner) -> None:
         """Set the length; called after a checkpoint was loaded."""
-        accumulation = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
         self.encoders = [
             m for m in runner.model.modules() if isinstance(m, MomentumEncoder)
         ]
-        optimizers = self._optimizers(runner.optim_wrapper)
         for encoder in self.encoders:
-            if not any(map(encoder.follows, optimizers)):
-                raise ValueError(
-                    'no optimiser trains the first parameter of the online '
-                    'networks, so their momentum copy would never move: '
-                    'give all trainable parameters to one optimiser')
-            encoder.set_total_steps(ceil(runner.max_iters / accumulation))
+            every = self._accumulation(runner.optim_wrapper, encoder)
+            steps = ceil(runner.max_iters / every)
             if runner.iter == 0:
                 encoder.restart() if encoder.restored else (
                     encoder.copy_online())
+            else:
+                # An extended run, which had ended amid an accumulation: that
+                # was a step more.
+                steps += max(0, int(encoder.num_updates)
+                             - runner.iter // every)
+            encoder.set_total_steps(steps)
 
     @staticmethod
-    def _optimizers(wrapper) -> list:
-        if hasattr(wrapper, 'optimizer'):
-            return [wrapper.optimizer]
-        return [w.optimizer for w in wrapper.values()]  # OptimWrapperDict
+    def _accumulation(wrapper, encoder: MomentumEncoder) -> int:
+        """Iterations for a step of the optimiser that trains the networks."""
+        wrappers = [wrapper] if hasattr(wrapper, 'optimizer') else list(
+            wrapper.values())  # OptimWrapperDict
+        for each in wrappers:
+            if encoder.follows(each.optimizer):
+                return getattr(each, '_accumulative_counts', 1)
+        raise ValueError(
+            'no optimiser trains the first parameter of the online networks, '
+            'so their momentum copy would never move: give all trainable '
+            'parameters to one optimiser')
 
     def after_train_iter(self, runner, *args, **kwargs) -> None:
         """Log the momentum of the next update."""

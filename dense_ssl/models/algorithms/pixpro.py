@@ -9,6 +9,7 @@ from torch import Tensor
 from dense_ssl.registry import MODELS
 from ..correspondence import ViewMap
 from ..losses import positive_cosine, unit_cells
+from ..necks.fpn import freeze_unread
 from .base import MomentumSelfSupervisor, build_part
 
 
@@ -80,6 +81,7 @@ class PixContrast(MomentumSelfSupervisor):
             **kwargs)
         self.correspondence = build_part(correspondence)
         self.levels = tuple(levels)
+        freeze_unread(self.neck, self.levels)
         self.max_grid = max_grid
 
     def encode(self, networks, view: Tensor) -> Encoding:

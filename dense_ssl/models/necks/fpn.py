@@ -63,13 +63,33 @@ def freeze_unread(fpn: nn.Module, levels: Sequence[int]) -> None:
     They would never get a gradient, which DistributedDataParallel refuses.
 
     Args:
-        fpn (nn.Module): ``FPN`` or ``mmdet.FPN``.
-        levels (Sequence[int]): Output maps that are read, finest is 0.
+        fpn (nn.Module): ``FPN`` or ``mmdet.FPN``; others are left alone.
+        levels (Sequence[int]): Output maps that are read, finest is 0,
+            coarsest -1.
+
+    Raises:
+        ValueError: A level that the FPN does not have.
     """
+    if not (hasattr(fpn, 'lateral_convs') and hasattr(fpn, 'fpn_convs')):
+        return
+    laterals = len(fpn.lateral_convs)
+    outputs = getattr(fpn, 'num_outs', laterals)
+    if not all(-outputs <= level < outputs for level in levels):
+        raise ValueError(f'levels={tuple(levels)}: the FPN has {outputs} '
+                         f'maps, 0 to {outputs - 1}')
+    read = {level % outputs for level in levels}
+    lowest = min(read)
+    if max(read) >= laterals:  # maps beyond the backbone's, each from the last
+        source = getattr(fpn, 'add_extra_convs', False) or 'on_output'
+        read |= set(range(laterals, max(read)))
+        if source == 'on_output':
+            read.add(laterals - 1)
+        if source != 'on_input':
+            lowest = min(lowest, laterals - 1)
     for i, conv in enumerate(fpn.lateral_convs):
-        conv.requires_grad_(i >= min(levels))
+        conv.requires_grad_(i >= lowest)
     for i, conv in enumerate(fpn.fpn_convs):
-        conv.requires_grad_(i in levels)
+        conv.requires_grad_(i in read)
 
 
 def top_down(fpn: nn.Module, coarse: Tensor, fine: Tensor) -> Tensor:

@@ -4,12 +4,13 @@ from typing import Dict, List, Optional, Sequence, Union
 import torch
 from mmpretrain.models.selfsup import BaseSelfSupervisor
 from mmpretrain.structures import DataSample
-from torch import Tensor
+from torch import Tensor, nn
 
 from dense_ssl.models import MCL
 from dense_ssl.models.algorithms.base import build_part
 from dense_ssl.models.level_embedding import embed_selected
 from dense_ssl.models.montage_levels import MontageLevels
+from dense_ssl.models.necks.fpn import freeze_unread
 from dense_ssl.registry import MODELS
 
 
@@ -18,7 +19,8 @@ def image_classes(data_samples: Sequence[DataSample], device: torch.device,
     """Class of each image, int64 (B, ).
 
     Raises:
-        ValueError: If a sample has no label, or one beyond ``num_classes``.
+        ValueError: If a sample has no label, or one below 0 or beyond
+            ``num_classes``.
     """
     if any('gt_label' not in s for s in data_samples):
         raise ValueError(
@@ -27,6 +29,10 @@ def image_classes(data_samples: Sequence[DataSample], device: torch.device,
             "data_root=DIR)")
     classes = torch.cat([s.gt_label for s in data_samples])
     # The samples lie on the host, so this waits for nothing.
+    if int(classes.min()) < 0:
+        raise ValueError(
+            f'an image has the class {int(classes.min())}: classes count from '
+            '0; leave images without one out of the data set')
     if num_classes is not None and int(classes.max()) >= num_classes:
         raise ValueError(
             f'an image is of class {int(classes.max())}, counted from 0, but '
@@ -83,17 +89,20 @@ class CellClassifier(BaseSelfSupervisor):
                  fpn_levels: tuple = (3, 2, 1, 0),
                  data_preprocessor: Union[dict, None] = None,
                  init_cfg: Union[dict, List[dict], None] = None) -> None:
+        if not isinstance(data_preprocessor, nn.Module):
+            data_preprocessor = build_part({
+                'type': 'DenseDataPreprocessor',
+                **(data_preprocessor or {})
+            })
         super().__init__(
             backbone=build_part(backbone),
             neck=build_part(neck),
             head=build_part(head),
-            data_preprocessor=build_part({
-                'type': 'DenseDataPreprocessor',
-                **(data_preprocessor or {})
-            }),
+            data_preprocessor=data_preprocessor,
             init_cfg=init_cfg)
         self.region_head = build_part(region_head)
         self.levels = MontageLevels(ratios, shares, fpn_levels)
+        freeze_unread(self.neck, fpn_levels)
         if len(self.head.weights) != len(ratios):
             raise ValueError(f'head.weights={self.head.weights}: give one '
                              f'weight for each of the {len(ratios)} levels')

@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from dense_ssl.models.necks.fpn import FPN, pyramid_sections
+from dense_ssl.models.necks.fpn import FPN, freeze_unread, pyramid_sections
 from tests.models.tiny_mcl import randomise
 
 CHANNELS = [3, 4, 5, 6]
@@ -82,3 +82,28 @@ def test_bad_calls_are_explained():
         fpn(maps()[:3])
     with pytest.raises(ValueError, match='descending'):
         pyramid_sections(fpn, maps(), [(4, 6)])
+
+
+@pytest.mark.parametrize('levels, options', [
+    ((0, 1, 2, 3), {}),
+    ((1, 2), {}),
+    ((-1, ), {}),
+    ((0, 4), dict(num_outs=5)),
+    ((-1, ), dict(num_outs=6)),
+    *((levels, dict(num_outs=5, start_level=1, add_extra_convs=source))
+      for source in ('on_input', 'on_lateral', 'on_output')
+      for levels in ((0, 1, 2, 3), (1, 3), (4, ))),
+])
+def test_what_no_level_reads_does_not_train(levels, options):
+    necks = pytest.importorskip('mmdet.models.necks')
+    fpn = necks.FPN(**{'num_outs': 4, **options}, **OPTIONS).double()
+    out = fpn(maps())
+    sum((out[i]**2).sum() for i in levels).backward()
+    read = {n for n, p in fpn.named_parameters() if p.grad is not None}
+    freeze_unread(fpn, levels)
+    assert read == {n for n, p in fpn.named_parameters() if p.requires_grad}
+
+
+def test_levels_that_the_fpn_does_not_have():
+    with pytest.raises(ValueError, match='4 maps, 0 to 3'):
+        freeze_unread(FPN(**OPTIONS), (1, 4))
