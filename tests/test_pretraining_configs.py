@@ -1,17 +1,28 @@
-"""What every pre-training config must agree on with itself."""
+"""What every pre-training config must agree on with itself, and a step."""
+import argparse
+import math
 import re
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 
 import dense_ssl  # noqa: F401
+from dense_ssl.engine import launch
+from dense_ssl.engine.train_options import (add_train_arguments,
+                                            merge_train_arguments)
 from dense_ssl.registry import DATASETS, HOOKS, MODELS, OPTIMIZERS
+from tests.engine.runs import Recorder, image_folder
 
 ROOT = Path(__file__).resolve().parents[1] / 'configs'
 CONFIGS = sorted(
     p.relative_to(ROOT).as_posix() for method in ('densecl', 'pixpro', 'mcl')
     for p in (ROOT / method).glob('*.py'))
+PROJECTS = sorted(
+    f'../{p.relative_to(ROOT.parent).as_posix()}'
+    for p in ROOT.parent.glob('projects/*/configs/*.py'))
 
 
 def load(name: str) -> Config:
@@ -34,15 +45,149 @@ def test_name_says_what_the_config_does(name):
     assert cfg.model.backbone.depth == depth
 
 
-@pytest.mark.parametrize('name', CONFIGS)
-def test_learning_rate_ends_with_training(name):
-    cfg = load(name)
-    epochs = cfg.train_cfg.max_epochs
-    assert all(s.by_epoch for s in cfg.param_scheduler)
-    assert max(s.end for s in cfg.param_scheduler) == epochs
-    for s in cfg.param_scheduler:
-        if s.type == 'CosineAnnealingLR':
-            assert s.get('T_max', s.end - s.begin) == s.end - s.begin
+def contradictions(cfg: Config) -> list:
+    """What of the schedule never comes to pass, and weights from elsewhere."""
+    epochs = cfg.train_cfg.get('max_epochs')
+    found = [] if epochs else ['training does not count epochs']
+    for s in cfg.param_scheduler if epochs else ():
+        if not s.by_epoch:
+            found.append(f'{s.type} does not count epochs')
+        if s.end > epochs:
+            found.append(f'{s.type} ends after training')
+        if any(step >= epochs for step in s.get('milestones', ())):
+            found.append(f'{s.type} steps after training')
+        length = s.end - s.begin
+        if s.type == 'CosineAnnealingLR' and s.get('T_max', length) != length:
+            found.append('the cosine is cut off')
+    if epochs and max(s.end for s in cfg.param_scheduler) < epochs:
+        found.append('nothing steers the learning rate at the end')
+    if '://' in str(cfg.model) or cfg.get('load_from') or cfg.get('resume'):
+        found.append('weights from elsewhere')
+    if cfg.get('val_dataloader') and not cfg.get('val_evaluator'):
+        found.append('nothing is measured in validation')
+    return found
+
+
+@pytest.mark.parametrize('name', CONFIGS + PROJECTS)
+def test_no_config_contradicts_itself(name):
+    assert contradictions(load(name)) == []
+
+
+@pytest.mark.parametrize('change, fault', [
+    ({'param_scheduler.0.end': 300}, 'ends after training'),
+    ({'train_cfg.max_epochs': 400}, 'nothing steers'),
+    ({'param_scheduler.0.T_max': 12}, 'cut off'),
+    ({'param_scheduler.0.milestones': [120, 200]}, 'steps after'),
+    ({'param_scheduler.0.by_epoch': False}, 'does not count epochs'),
+    ({'train_cfg': dict(by_epoch=False, max_iters=9)},
+     'training does not count'),
+    ({'model.backbone.init_cfg': dict(
+        type='Pretrained', checkpoint='torchvision://resnet50')},
+     'elsewhere'),
+    ({'load_from': 'x.pth'}, 'elsewhere'),
+    ({'val_dataloader': dict(batch_size=1)}, 'nothing is measured'),
+])
+def test_contradictions_are_found(change, fault):
+    cfg = load('densecl/densecl_resnet50_8xb32-coslr-200e_in1k.py')
+    for key, value in change.items():
+        *path, last = key.split('.')
+        node = cfg
+        for part in path:
+            node = node[int(part) if part.isdigit() else part]
+        node[last] = value
+    assert any(fault in found for found in contradictions(cfg))
+
+
+# What keeps a step small, by what the model has; all are users' options.
+SMALL = {
+    'model.backbone.depth': 18,
+    'model.queue_len': 4,
+    'model.neck.in_channels': [64, 128, 256, 512],
+    'model.neck.out_channels': 16,
+    'model.propagation.in_channels': 16,
+    'model.region_head.in_channels': 16,
+    'model.region_head.hidden_channels': 32,
+    'model.region_head.out_channels': 16,
+    'model.predictor.in_channels': 16,
+    'model.predictor.hid_channels': 32,
+    'model.head.num_classes': 2,
+}
+
+
+def small_options(cfg: Config) -> dict:
+    """Options that make a step of ``cfg`` cheap, its structure kept."""
+    options = {
+        'train_dataloader.batch_size': 4,
+        'train_dataloader.num_workers': 0,
+        'train_dataloader.pin_memory': False,
+        'train_cfg.max_epochs': 1,
+        'default_hooks.checkpoint.interval': 1,
+        'view_size': 64,
+    }
+    has_neck = bool(cfg.model.get('neck'))
+    for key, value in SMALL.items():
+        node = cfg
+        *path, last = key.split('.')
+        for part in path:
+            node = node.get(part) or {}
+        if last in node:
+            options[key] = value
+    # Left at their defaults in the configs.
+    if cfg.model.get('tower'):
+        options.update({'model.tower.in_channels': 16,
+                        'model.tower.feat_channels': 16})
+    if 'num_classes' in cfg.model.head:
+        options['model.head.in_channels'] = 16
+    for name, part in cfg.model.items():
+        if not name.endswith(('projector', 'predictor')):
+            continue
+        for key, value in (('hidden_channels', 32), ('out_channels', 16)):
+            if key in part:
+                options[f'model.{name}.{key}'] = value
+        if 'in_channels' in part and 'hidden_channels' in part:
+            from_stage = not has_neck or name == 'instance_projector'
+            options[f'model.{name}.in_channels'] = (
+                16 if name.endswith('predictor') else
+                512 if from_stage else 16)
+    return options
+
+
+@pytest.fixture(scope='module')
+def images(tmp_path_factory):
+    """Four images of each of two classes; a config may ignore the folders."""
+    root = tmp_path_factory.mktemp('pretraining') / 'images'
+    for kind in ('a', 'b'):
+        image_folder(root / kind, 2, size=72)
+    return root
+
+
+@pytest.mark.parametrize('name', CONFIGS + PROJECTS)
+def test_takes_an_iteration(name, images, tmp_path):
+    """By the options and the runner of tools/train.py; four images, one step.
+    """
+    parser = argparse.ArgumentParser()
+    launch.add_common_arguments(parser)
+    add_train_arguments(parser)
+    args = parser.parse_args([str(ROOT / name), '--work-dir', str(tmp_path)])
+    with DefaultScope.overwrite_default_scope('dense_ssl'):
+        cfg = launch.load_config(args.config)
+        args.cfg_options = dict(
+            small_options(cfg), data_root=str(images),
+            experiment_name=tmp_path.name)
+        launch.merge_arguments(cfg, args)
+        merge_train_arguments(cfg, args)
+    runner = launch.build_runner(cfg, launch.prepare_devices(cfg))
+    recorder = Recorder()
+    runner.register_hook(recorder)
+    runner.train()
+    loss, = recorder.losses
+    assert math.isfinite(loss)
+    state = torch.load(tmp_path / 'epoch_1.pth', weights_only=False)[
+        'state_dict']
+    tracked = [value for key, value in state.items()
+               if key.startswith('backbone.')
+               and key.endswith('num_batches_tracked')]
+    assert len(tracked) == 20 and all(value >= 1 for value in tracked)
 
 
 @pytest.mark.parametrize('name', CONFIGS)
