@@ -8,7 +8,8 @@ and decoding alone. All end with a collated batch. ``device_colour_ms`` is
 what the colours of an image then cost on ``--device``.
 
     MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 \\
-    python tools/benchmarks/speed/data_pipeline.py --json views.json
+    python tools/benchmarks/speed/data_pipeline.py --json views.json \\
+        --plot views.png
 """
 import argparse
 import json
@@ -24,6 +25,7 @@ import cv2
 import numpy as np
 import released_pipeline as released
 import torch
+from charts import bar_chart
 from mmengine.config import Config
 from pictures import write_pictures
 
@@ -56,6 +58,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--json', help='write the figures here; - is stdout')
+    parser.add_argument('--plot', help='write a bar chart here')
     args = parser.parse_args()
     unknown = set(args.recipes) - set(RECIPES)
     if unknown:
@@ -207,6 +210,18 @@ def report(recipe: str, result: dict, device: str) -> None:
         print(f'  {key}, ms an image: {parts}')
 
 
+def draw(results: dict, path: str) -> None:
+    """Bars: each recipe's images a second, ours and the released."""
+    kinds = dict(
+        images_per_s='colours on the device',
+        worker_colour_images_per_s='colours in the workers',
+        reference_images_per_s='released',
+        decode_images_per_s='decoding alone')
+    bar_chart(path, 'Views, one thread', 'images/s', *(
+        [(f'{recipe}, {name}', result[key]) for key, name in kinds.items()]
+        for recipe, result in results.items()))
+
+
 def main() -> None:
     args = parse_args()
     torch.set_num_threads(1)
@@ -219,6 +234,8 @@ def main() -> None:
             write_pictures(Path(made), args.number)
         folder = Path(args.images or made)
         results = {r: measure(r, folder, args) for r in args.recipes}
+    if args.plot:
+        draw(results, args.plot)
     if args.json:
         # one recipe: its figures; several: one such dict for each
         out = results if len(results) > 1 else results[args.recipes[0]]

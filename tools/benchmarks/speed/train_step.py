@@ -22,6 +22,7 @@ import sys
 import time
 
 import torch
+from charts import bar_chart
 from mmengine.config import Config, DictAction
 from mmengine.dataset import default_collate
 from mmengine.registry import DefaultScope
@@ -201,24 +202,16 @@ def measure(step: Step, args: argparse.Namespace) -> dict:
 
 
 def draw(result: dict, title: str, path: str) -> None:
-    """Bars: the breakdown, beside the two floors."""
-    import matplotlib
-    matplotlib.use('Agg')
-    import matplotlib.pyplot as plt
+    """Bars: the step, the two floors, the breakdown."""
+
+    def ms(named: dict) -> list:
+        return [(name, 1000 * seconds) for name, seconds in named.items()]
+
+    floors = {f'{kind} floor': result[f'{kind}_floor_s']
+              for kind in ('network', 'backbone')}
     parts = {k: v for k, v in result['breakdown'].items() if v > 0}
-    figure, axes = plt.subplots(figsize=(9, 1 + 0.35 * (len(parts) + 3)))
-    names = ['step', 'network floor', 'backbone floor', *parts]
-    values = [
-        result['step_s'], result['network_floor_s'],
-        result['backbone_floor_s'], *parts.values()
-    ]
-    colours = ['C0', 'C2', 'C2'] + ['C1'] * len(parts)
-    axes.barh(names[::-1], [1000 * v for v in values[::-1]],
-              color=colours[::-1])
-    axes.set_xlabel('ms')
-    axes.set_title(title)
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    bar_chart(path, title, 'ms', ms(dict(step=result['step_s'])), ms(floors),
+              ms(parts))
 
 
 def main() -> None:
@@ -231,6 +224,8 @@ def main() -> None:
     leave_colours_to_device(cfg, args.colour == 'device')
     torch.manual_seed(0)
     result = measure(Step(cfg, args), args)
+    if args.plot:
+        draw(result, args.config.rsplit('/', 1)[-1], args.plot)
     text = json.dumps(result, indent=2)
     if args.json == '-':
         print(text)
@@ -246,8 +241,6 @@ def main() -> None:
           f'peak {result["peak_memory_mib"]:.0f} MiB')
     for name, seconds in result['breakdown'].items():
         print(f'  {name:24} {1000 * seconds:9.2f} ms')
-    if args.plot:
-        draw(result, args.config.rsplit('/', 1)[-1], args.plot)
 
 
 if __name__ == '__main__':
