@@ -18,6 +18,7 @@ PACKAGES = dict(
     mmdetection='mmdet', mmsegmentation='mmseg', mmpretrain='mmpretrain')
 #: What each metric must report.
 FIGURES = dict(
+    CityScapesMetric=lambda metric: ['cityscapes/mAP'],
     CocoMetric=lambda metric: [f'coco/{kind}_mAP' for kind in metric],
     VOCDetectionMetric=lambda metric: [
         f'pascal_voc/{name}' for name in ('AP', 'AP50', 'AP75')],
