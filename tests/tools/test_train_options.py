@@ -90,7 +90,7 @@ def test_amp(tmp_path, monkeypatch):
     assert wrapper.dtype == 'bfloat16'
     assert wrapper.loss_scale == dict(enabled=False)
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    with pytest.raises(ValueError, match='--amp float16 needs a CUDA.*bfloat16'):
+    with pytest.raises(ValueError, match='float16 needs a CUDA.*bfloat16'):
         merged(tmp_path, '--amp')
 
 
@@ -228,7 +228,8 @@ def test_learning_rate_follows_the_number_of_epochs():
     launch.fit_schedule(cfg, {'train_cfg.max_epochs': 3})
     assert [(s.begin, s.end) for s in cfg.param_scheduler] == [(0, 2), (2, 3)]
     cfg.train_cfg.max_epochs = 50
-    launch.fit_schedule(cfg, {'train_cfg.max_epochs': 50, 'param_scheduler.0.end': 2})
+    launch.fit_schedule(
+        cfg, {'train_cfg.max_epochs': 50, 'param_scheduler.0.end': 2})
     assert cfg.param_scheduler[1].end == 3  # the user's own schedule
     cfg.train_cfg.max_epochs = 1
     launch.fit_schedule(cfg, {'train_cfg.max_epochs': 1})

@@ -11,6 +11,6 @@ from .schedule_extension_hook import ScheduleExtensionHook
 
 __all__ = [
     'BatchNormCheckHook', 'DataCheckHook', 'DataWaitHook', 'DeferredInfoHook',
-    'EpochSeedHook', 'MomentumScheduleHook', 'PendingGradientsHook', 'QueueLengthHook',
-    'ScheduleExtensionHook'
+    'EpochSeedHook', 'MomentumScheduleHook', 'PendingGradientsHook',
+    'QueueLengthHook', 'ScheduleExtensionHook'
 ]
