@@ -12,6 +12,7 @@ from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.utils import is_installed
 
 from ..compat import OPTIONAL, REQUIRED, VersionError, require
+from .config_options import check_top_level
 
 __all__ = ['load_config', 'require_packages']
 
@@ -21,6 +22,7 @@ def load_config(path: str) -> Config:
 
     Raises:
         FileNotFoundError: Names the file and the closest one in its folder.
+        ValueError: A top-level key is a misspelt one of mmengine's.
         VersionError: The config, or a base of it, lies in a package that is
             absent or of a version outside the range wanted. Nothing is
             installed.
@@ -28,7 +30,7 @@ def load_config(path: str) -> Config:
     if '::' in path:
         from mmengine.hub import get_config
         _require(path.partition('::')[0], path)
-        return get_config(path)
+        return _checked(get_config(path))
     if not osp.isfile(path):
         folder, name = osp.split(path)
         names = [n for n in os.listdir(folder or '.') if n.endswith('.py')
@@ -37,7 +39,12 @@ def load_config(path: str) -> Config:
         hint = f' Did you mean {osp.join(folder, close[0])}?' if close else ''
         raise FileNotFoundError(f'no config file {path}.{hint}')
     require_packages(path)
-    return Config.fromfile(path)
+    return _checked(Config.fromfile(path))
+
+
+def _checked(cfg: Config) -> Config:
+    check_top_level(cfg)
+    return cfg
 
 
 def require_packages(path: str, seen: Optional[Set[str]] = None) -> None:

@@ -15,7 +15,7 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-__all__ = ['check_options', 'flatten', 'open_sections']
+__all__ = ['check_options', 'check_top_level', 'flatten', 'open_sections']
 
 # Read by mmengine from the config beside the arguments of Runner.
 _TOP_LEVEL = set(inspect.signature(Runner.__init__).parameters) - {
@@ -109,6 +109,23 @@ def check_options(cfg: Config, options: Dict[str, Any],
         merged = cfg  # the walk below says which key it was
     for key in options:
         _check_one(cfg, merged, key, variables)
+
+
+def check_top_level(cfg: Config) -> None:
+    """Look for misspelt keys among those that mmengine reads.
+
+    Configs may hold variables of any name, so only near misses are found.
+
+    Raises:
+        ValueError: Names the key and what it nearly is.
+    """
+    for key in set(cfg) - _TOP_LEVEL:
+        close = difflib.get_close_matches(key, _TOP_LEVEL, 1, .9)
+        if close:
+            raise ValueError(
+                f'{cfg.filename}: nothing reads the key {key}; {close[0]} is '
+                'probably meant. If it is a variable, call it something less '
+                'like it')
 
 
 def open_sections(cfg: Config, options: Dict[str, Any]) -> None:

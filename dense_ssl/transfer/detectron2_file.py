@@ -1,9 +1,9 @@
 """detectron2's names for weights, and its pickle of numpy arrays.
 
-Published in detectron2's own converters (``tools/convert-torchvision-to-d2.py``
-and ``detectron2/checkpoint/c2_model_loading.py``): the backbone as
-``stem.conv1``, ``res2``...; the FPN as ``fpn_lateral2``, ``fpn_output2``...;
-box-head convolutions as ``box_head.conv1``.... The key ``matching_heuristics``
+Published in detectron2's own converters
+(``tools/convert-torchvision-to-d2.py``,
+``detectron2/checkpoint/c2_model_loading.py``): the backbone as ``stem.conv1``,
+``res2``...; the FPN as ``fpn_lateral2``, ``fpn_output2``...; box-head convolutions as ``box_head.conv1``.... The key ``matching_heuristics``
 lets detectron2 match names by their endings, so that one file fills FPN
 (``backbone.bottom_up.res2``) and C4 models (``backbone.res2``,
 ``roi_heads.res5``).
@@ -20,8 +20,12 @@ from .errors import TransferError
 from .safe_pickle import RestrictedUnpickler
 
 
-def to_detectron2(key: str) -> str:
+def to_detectron2(key: str, first_level: int = 2) -> str:
     """The name that ``key`` (ours) has in detectron2.
+
+    Args:
+        key: Ours.
+        first_level: Of the FPN: 2 if it begins with P2, 3 with P3.
 
     Raises:
         TransferError: detectron2 has no such weight.
@@ -39,7 +43,12 @@ def to_detectron2(key: str) -> str:
     if found:
         kind = 'lateral' if found[1] == 'lateral' else 'output'
         norm = '.norm' if found[3] == 'bn' else ''
-        return f'fpn_{kind}{int(found[2]) + 2}{norm}.{found[4]}'
+        level = int(found[2]) + first_level
+        if level > 5:
+            raise TransferError(
+                f'{key} makes P{level}, with a norm that detectron2 has not '
+                'there: export without the neck (--parts backbone).')
+        return f'fpn_{kind}{level}{norm}.{found[4]}'
     found = re.match(r'region_head\.convs\.(\d+)\.(conv|bn)\.(\w+)$', key)
     if found:
         norm = '.norm' if found[2] == 'bn' else ''
@@ -47,7 +56,7 @@ def to_detectron2(key: str) -> str:
     raise TransferError(f'detectron2 has no place for {key}.')
 
 
-def from_detectron2(key: str) -> str:
+def from_detectron2(key: str, first_level: int = 2) -> str:
     """The inverse of :func:`to_detectron2`; other names stay as they are."""
     name = re.sub(r'^(backbone\.)?(bottom_up\.)?(?=stem\.|res\d)', '', key)
     if name.startswith('stem.conv1.norm.'):
@@ -64,8 +73,10 @@ def from_detectron2(key: str) -> str:
     if found:
         kind = 'lateral' if found[1] == 'lateral' else 'fpn'
         layer = 'bn' if found[3] else 'conv'
-        return f'neck.{kind}_convs.{int(found[2]) - 2}.{layer}.{found[4]}'
-    found = re.match(r'(?:roi_heads\.)?box_head\.conv(\d)(\.norm)?\.(\w+)$', key)
+        index = int(found[2]) - first_level
+        return f'neck.{kind}_convs.{index}.{layer}.{found[4]}'
+    found = re.match(
+        r'(?:roi_heads\.)?box_head\.conv(\d)(\.norm)?\.(\w+)$', key)
     if found:
         layer = 'bn' if found[2] else 'conv'
         return f'region_head.convs.{int(found[1]) - 1}.{layer}.{found[3]}'
@@ -75,8 +86,14 @@ def from_detectron2(key: str) -> str:
 def write_detectron2(weights: Mapping[str, Tensor], meta: dict,
                      path: str) -> None:
     """Write weights of ours; counters of batches have no place there."""
+    laterals = {
+        key.split('.')[2] for key in weights
+        if key.startswith('neck.lateral_convs.')
+    }
+    # The coarsest lateral reads C5, whatever the FPN begins with.
+    first = 6 - (len(laterals) or 4)
     model = {
-        to_detectron2(key): value.detach().cpu().numpy()
+        to_detectron2(key, first): value.detach().cpu().numpy()
         for key, value in weights.items()
         if not key.endswith('num_batches_tracked')
     }
@@ -104,8 +121,14 @@ def read_detectron2(path: str) -> Tuple[Dict[str, Tensor], dict]:
         with open(path, 'rb') as file:
             content = RestrictedUnpickler(file, encoding='latin1').load()
         arrays = content['model']
+        levels = [
+            int(found[1]) for found in (
+                re.match(r'(?:backbone\.)?fpn_lateral(\d)', key)
+                for key in arrays) if found
+        ]
+        first = min(levels, default=2)
         weights = {
-            from_detectron2(key): torch.from_numpy(np.array(value))
+            from_detectron2(key, first): torch.from_numpy(np.array(value))
             for key, value in arrays.items() if isinstance(value, np.ndarray)
         }
     except (OSError, pickle.UnpicklingError, EOFError, KeyError, TypeError,

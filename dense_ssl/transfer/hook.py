@@ -6,8 +6,9 @@ from mmengine.model import is_model_wrapper
 from torch import nn
 
 from dense_ssl.registry import HOOKS
-from .checkpoint import Checkpoint, read_checkpoint
+from .checkpoint import Checkpoint
 from .errors import TransferError
+from .importers.files import read_any
 from .plan import plan_parts
 from .strict_loading import Transfer, match_parts
 
@@ -79,7 +80,7 @@ class PretrainedTransferHook(Hook):
         model = runner.model
         if is_model_wrapper(model):
             model = model.module
-        checkpoint = read_checkpoint(self.checkpoint)
+        checkpoint = read_any(self.checkpoint)
         report = prepare_transfer(model, checkpoint, **self.options).apply()
         runner.logger.info(
             f'Pre-trained weights of {self.checkpoint} loaded:\n{report}')

@@ -34,12 +34,17 @@ def merge_init_arguments(cfg: Config, args: argparse.Namespace) -> None:
     """Add the hook that the options ask for, in place.
 
     Raises:
-        TransferError: The file does not exist, or --init-parts is alone.
+        TransferError: The file does not exist, --init-parts is alone, or
+            the config loads another file.
     """
     if args.init_from is None:
         if args.init_parts:
             raise TransferError('--init-parts needs --init-from.')
         return
+    if cfg.get('load_from') and not cfg.get('resume'):
+        raise TransferError(
+            f'both --init-from ({args.init_from}) and load_from '
+            f'({cfg.load_from}) were given: choose one.')
     if not osp.isfile(args.init_from):
         raise TransferError(f'--init-from {args.init_from}: no such file.')
     cfg.custom_hooks = list(cfg.get('custom_hooks') or []) + [
@@ -111,6 +116,8 @@ def init_from(model: nn.Module,
         model.momentum_encoder.copy_online()
     if copy is not None:
         report.parts += copy.apply().parts
+        # Or MomentumScheduleHook would make it equal to the online networks.
+        model.momentum_encoder.restored = True
     return report
 
 

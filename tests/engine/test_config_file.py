@@ -80,3 +80,16 @@ def test_configs_are_read(tmp_path):
 def test_faults_of_the_file_are_mmengines_to_name(tmp_path, text):
     with pytest.raises((SyntaxError, NameError)):
         load_config(write(tmp_path, config=text))
+
+
+@pytest.mark.parametrize('key, meant', [
+    ('optim_wraper', 'optim_wrapper'), ('custom_hook', 'custom_hooks'),
+    ('train_dataloder', 'train_dataloader')
+])
+def test_a_misspelt_key_of_a_config_file(tmp_path, key, meant):
+    path = tmp_path / 'c.py'
+    path.write_text(f'{key} = dict(a=1)\ntrain_pipeline = []\n')
+    with pytest.raises(ValueError, match=f'c.py.*{key}; {meant} is'):
+        load_config(str(path))
+    path.write_text('train_pipeline = []\nlr = 1\ntrain_dataset = dict()\n')
+    assert load_config(str(path)).lr == 1

@@ -48,6 +48,31 @@ def test_supervised_weights_fill_backbone_and_copy(save):
     assert torch.equal(filled[copy], filled['projector.global_mlp.0.weight'])
 
 
+def test_a_momentum_copy_outlives_the_start_of_training(save):
+    from types import SimpleNamespace
+
+    from dense_ssl.engine.hooks import MomentumScheduleHook
+    weights = distinct(model())
+    method = model()
+    init_from(method, save(weights))
+    wrapper = SimpleNamespace(
+        optimizer=torch.optim.SGD(method.parameters(), lr=1.))
+    MomentumScheduleHook().before_train(SimpleNamespace(
+        model=method, optim_wrapper=wrapper, max_iters=4, iter=0))
+    for key, value in method.momentum_encoder.state_dict().items():
+        if key.startswith(('backbone', 'projector')):
+            assert torch.equal(value, weights[f'momentum_encoder.{key}']), key
+    assert int(method.momentum_encoder.num_updates) == 0
+
+
+def test_load_from_beside_init_from_is_refused(save):
+    parser = argparse.ArgumentParser()
+    add_init_arguments(parser)
+    args = parser.parse_args(['--init-from', save({})])
+    with pytest.raises(TransferError, match='load_from .y.pth. were given'):
+        merge_init_arguments(Config(dict(load_from='y.pth')), args)
+
+
 def test_a_whole_checkpoint_fills_all_but_queues(save):
     weights = distinct(model())
     method = model()

@@ -177,6 +177,12 @@ def test_the_table_resumes_and_has_the_papers(tmp_path, monkeypatch, capsys):
             'pascal_voc/AP': 33.5, 'pascal_voc/AP50': 60.,
             'pascal_voc/AP75': 32.123})))
     arguments = ['random', '--suite', 'voc', '--work-dir', str(tmp_path)]
+    # Nobody noted how these figures came about.
+    assert run_suite(monkeypatch, *arguments) == 1
+    assert 'holds results of something else' in capsys.readouterr().err
+    (folder / 'suite_run.json').write_text(json.dumps(dict(
+        checkpoint='random', sha256=None, seed=0, network='online', gpus=1,
+        auto_scale_lr=False, smoke=False)))
     assert run_suite(monkeypatch, *arguments) == 0
     table = (tmp_path / 'suite.md').read_text()
     assert '| AP75 | 32.12 | random 33.1, supervised 58.8' in table
@@ -184,12 +190,17 @@ def test_the_table_resumes_and_has_the_papers(tmp_path, monkeypatch, capsys):
     assert dict(rows[0])['value'] == '33.5' and rows[0]['source'] == 'here'
     stored = json.loads((tmp_path / 'suite.json').read_text())
     assert stored['results'][0]['papers']['PixPro-400']['AP50'] == 83.8
-    # Another checkpoint must not take these for its own.
+    # A run with other settings must not take these for its own.
     other = tmp_path / 'other.pth'
     torch.save({'a': torch.ones(1)}, other)
-    arguments[0] = str(other)
-    assert run_suite(monkeypatch, *arguments) == 1
-    assert 'holds results of random' in capsys.readouterr().err
+    for changed, said in [
+        ([str(other), *arguments[1:]], 'checkpoint=random'),
+        ([*arguments, '--seed', '3'], 'seed=0 (now 3)'),
+        ([*arguments, '--network', 'momentum'], 'network=online'),
+        ([*arguments, '--smoke'], 'smoke=False (now True)')
+    ]:
+        assert run_suite(monkeypatch, *changed) == 1
+        assert said in capsys.readouterr().err
 
 
 def test_an_interrupted_suite_goes_on(tmp_path, monkeypatch, capsys):

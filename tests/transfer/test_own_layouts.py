@@ -33,6 +33,17 @@ def voc(scenes, tmp_path):
                      tmp_path / 'VOCdevkit', tmp_path)
 
 
+@pytest.mark.parametrize('name', ['VOC2012', 'VOC2007/ImageSets'])
+def test_an_absent_part_of_joined_data_sets_is_named(scenes, tmp_path, name):
+    from dense_ssl.transfer import TransferError
+    from dense_ssl.transfer.benchmarks.data_check import check_data_exist
+    cfg, _, _ = voc(scenes, tmp_path)
+    check_data_exist(cfg)
+    (tmp_path / 'VOCdevkit' / name).rename(tmp_path / 'gone')
+    with pytest.raises(TransferError, match=f'{name}.* does not exist'):
+        check_data_exist(cfg)
+
+
 def corners(mask):
     """First and last pixel's coordinates, from 0 on."""
     x, y, w, h = box_of(mask)

@@ -136,6 +136,47 @@ def test_contradictions_are_found(change, words):
     assert any(words in f.text and f.costs for f in remarks(cfg))
 
 
+def test_a_frozen_detector_is_no_probe():
+    cfg = load(CONFIGS / 'mmdetection' / 'mask-rcnn_r50_fpn_1x_coco.py')
+    cfg.model.backbone.frozen_stages = 4
+    assert any('more than a linear probe' in f.text and f.costs
+               for f in remarks(cfg))
+
+
+def test_one_scheduler_without_a_list():
+    cfg = load(CONFIGS / 'mmdetection' / 'mask-rcnn_r50_fpn_1x_coco.py')
+    cfg.param_scheduler = cfg.param_scheduler[1]
+    assert not [f for f in remarks(cfg) if f.costs]
+    cfg.param_scheduler.end = 100_000
+    assert any('end at iteration 100000' in f.text for f in remarks(cfg))
+
+
+def test_images_of_a_step():
+    from dense_ssl.transfer.benchmarks.recipe import inspect_batch
+    cfg = load(CONFIGS / 'mmdetection' / 'mask-rcnn_r50_fpn_1x_coco.py')
+    assert not inspect_batch(cfg, 8)
+    (note, ) = inspect_batch(cfg, 4)
+    assert not note.costs and '8 images, the learning rate is for 16' in (
+        note.text)
+    cfg.auto_scale_lr.enable = True
+    assert not inspect_batch(cfg, 4)
+    cfg.train_dataloader.batch_size = 1
+    (problem, ) = inspect_batch(cfg, 1)
+    assert problem.costs and 'one image at a time' in problem.text
+
+
+def test_random_weights_are_random(tmp_path):
+    from dense_ssl.transfer import TransferError
+    from dense_ssl.transfer.benchmarks import fine_tune
+    cfg = stock('mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py')
+    cfg.work_dir, cfg.launcher = str(tmp_path), 'none'
+    with pytest.raises(TransferError, match='torchvision://resnet'):
+        fine_tune(cfg, 'random', strict_recipe=True)
+    cfg.load_from = 'x.pth'
+    with pytest.raises(TransferError, match='load_from .x.pth. were given'):
+        fine_tune(cfg, 'random')
+
+
 def test_a_probe_that_moves_its_statistics_is_found():
     cfg = load(CONFIGS / 'mmpretrain' /
                'linear_resnet50_8xb32-steplr-100e_in1k.py')

@@ -4,6 +4,7 @@ Can be interrupted and started again: finished runs are kept, a run that was
 cut off goes on from its last checkpoint.
 """
 import argparse
+import json
 import os
 import os.path as osp
 import re
@@ -12,12 +13,14 @@ import subprocess
 import sys
 from typing import List
 
-from dense_ssl.transfer import TransferError, read_checkpoint
+from dense_ssl.transfer import TransferError
 from dense_ssl.transfer.benchmarks.run import RANDOM
 from dense_ssl.transfer.benchmarks.suite import SUITES, Benchmark
 from dense_ssl.transfer.benchmarks.table import (read_metrics, result,
                                                  write_tables)
 from dense_ssl.transfer.diagnosis import resnet_depth
+from dense_ssl.transfer.importers import read_any
+from dense_ssl.transfer.importers.files import file_hash
 
 HERE = osp.dirname(osp.abspath(__file__))
 CONFIGS = osp.join(HERE, '..', '..', 'configs', 'benchmarks')
@@ -34,6 +37,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--network', choices=['online', 'momentum'],
                         default='online')
+    parser.add_argument(
+        '--auto-scale-lr', action='store_true',
+        help="adapt the learning rates to these processes' images a step")
     parser.add_argument('--dry-run', action='store_true',
                         help='list the commands, run nothing')
     parser.add_argument(
@@ -52,9 +58,49 @@ def command(run: Benchmark, folder: str, args: argparse.Namespace,
         str(args.gpus), '--work-dir', folder, '--seed', str(args.seed),
         '--network', args.network, '--resume'
     ]
+    if args.auto_scale_lr:
+        words += ['--auto-scale-lr']
     if args.smoke:
         words += smoke_options(run, scenes, depth)
     return words
+
+
+def settings(args: argparse.Namespace) -> dict:
+    """What the figures depend on, beside the benchmark."""
+    return dict(
+        checkpoint=args.checkpoint,
+        sha256=None if args.checkpoint == RANDOM else file_hash(
+            args.checkpoint),
+        seed=args.seed,
+        network=args.network,
+        gpus=args.gpus,
+        auto_scale_lr=args.auto_scale_lr,
+        smoke=args.smoke)
+
+
+def claim(folder: str, wanted: dict) -> None:
+    """Note in a run's folder how it is run, or compare with the note.
+
+    Raises:
+        TransferError: The folder is of a run with other settings.
+    """
+    path = osp.join(folder, 'suite_run.json')
+    if not osp.exists(path):
+        if read_metrics(folder):
+            raise TransferError(f'{folder} holds results of something else: '
+                                'give another --work-dir.')
+        os.makedirs(folder, exist_ok=True)
+        with open(path, 'w', encoding='utf-8') as file:
+            json.dump(wanted, file, indent=2)
+        return
+    with open(path, encoding='utf-8') as file:
+        found = json.load(file)
+    differing = [f'{key}={found.get(key)} (now {value})'
+                 for key, value in wanted.items() if found.get(key) != value]
+    if differing:
+        raise TransferError(f'{folder} holds a run with '
+                            f'{", ".join(differing)}: give another '
+                            '--work-dir.')
 
 
 def smoke_options(run: Benchmark, scenes: str, depth: int) -> List[str]:
@@ -78,13 +124,14 @@ def main() -> int:
     args = parse_args()
     depth = 18
     if args.checkpoint != RANDOM and not args.dry_run:
-        keys = read_checkpoint(args.checkpoint).state_dict
+        keys = read_any(args.checkpoint).state_dict
         depth = resnet_depth(
             key[len('backbone.'):] for key in keys
             if key.startswith('backbone.')) or depth
         args.checkpoint = osp.abspath(args.checkpoint)
     name = osp.splitext(osp.basename(args.checkpoint))[0]
-    root = osp.abspath(args.work_dir or osp.join('work_dirs', f'suite-{name}'))
+    name = f'suite-{name}' + ('-smoke' if args.smoke else '')
+    root = osp.abspath(args.work_dir or osp.join('work_dirs', name))
     title = f'{args.suite} from {args.checkpoint}' + (
         ' (smoke run, figures mean nothing)' if args.smoke else '')
     scenes = osp.join(root, 'scenes')
@@ -101,19 +148,17 @@ def main() -> int:
         from dense_ssl.scenes import write_scenes
         write_scenes(scenes, num_unlabelled=0, num_train=8, num_val=4,
                      size=96, num_by_class=2, workers=1)
+    wanted = settings(args)
+    for run in runs:
+        claim(folder_of(root, run), wanted)
     results = [result(run, folder_of(root, run), 'to do') for run in runs]
     failed = 0
     for index, (run, words) in enumerate(zip(runs, commands)):
         folder = folder_of(root, run)
         done = read_metrics(folder)
-        if done and done.get('checkpoint') != args.checkpoint:
-            raise TransferError(
-                f'{folder} holds results of {done.get("checkpoint")}: give '
-                'another --work-dir.')
         state = 'done'
         if not done:
             print(f'[{index + 1}/{len(runs)}] {run.name}', flush=True)
-            os.makedirs(folder, exist_ok=True)
             log = osp.join(folder, 'output.txt')
             with open(log, 'a', encoding='utf-8') as file:
                 code = subprocess.call(

@@ -1,12 +1,13 @@
-"""Fine-tune a mmdet, mmseg or mmpretrain model from a pre-training checkpoint."""
+"""Fine-tune a mmdet, mmseg or mmpretrain model from a checkpoint."""
 import argparse
 import os
 import sys
 
-from dense_ssl.transfer import TransferError, read_checkpoint
+from dense_ssl.transfer import TransferError
 from dense_ssl.transfer.benchmarks import (add_arguments, build_config,
                                            fine_tune)
 from dense_ssl.transfer.benchmarks.run import RANDOM, print_metrics
+from dense_ssl.transfer.importers import read_any
 
 
 def parse_args() -> argparse.Namespace:
@@ -45,7 +46,7 @@ def main() -> None:
     if args.local_rank is not None:
         os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if args.checkpoint != RANDOM and not args.resume:
-        read_checkpoint(args.checkpoint)  # before large annotations are read
+        read_any(args.checkpoint)  # before large annotations are read
     cfg = build_config(args)
     if args.amp:
         import torch

@@ -1,5 +1,6 @@
-# FCOS R50-FPN, COCO, 1x (90k iterations of 16 images). mmdet's config is
-# Caffe's network with group norm in the towers.
+# FCOS R50-FPN, COCO, 1x (90k iterations of 16 images). Written out, since
+# mmdet's base is not a model but a whole recipe, of Caffe's network with group
+# norm in the towers.
 _base_ = ['../_base_/coco_boxes.py', '../_base_/detection_90k.py']
 norm_cfg = dict(type='BN', requires_grad=True)
 model = dict(
@@ -52,6 +53,6 @@ model = dict(
         nms=dict(type='nms', iou_threshold=0.5),
         max_per_img=100))
 optim_wrapper = dict(
-    optimizer=dict(lr=0.01),
+    optimizer=dict(lr=0.01),  # FCOS's own, as mmdet's; base: 0.02
     paramwise_cfg=dict(bias_lr_mult=2., bias_decay_mult=0.),
     clip_grad=dict(max_norm=35, norm_type=2))

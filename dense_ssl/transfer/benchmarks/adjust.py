@@ -12,7 +12,7 @@ SPLITS = ('train', 'val', 'test')
 def set_num_classes(cfg: Config, num_classes: int) -> None:
     """Set every ``num_classes`` inside the model."""
     changed = 0
-    for node in _dicts(cfg.model):
+    for node in dicts(cfg.model):
         if 'num_classes' in node:
             node.num_classes = num_classes
             changed += 1
@@ -173,7 +173,7 @@ def for_each_dataset(cfg: Config,
 
 def find_pipeline(dataset: ConfigDict) -> list:
     """The pipeline of a data set, also of one wrapped or joined."""
-    for node in _dicts(dataset):
+    for node in dicts(dataset):
         if 'pipeline' in node:
             return node.pipeline
     raise TransferError(f'the data set {dataset.type} has no pipeline.')
@@ -187,15 +187,15 @@ def _loaders(cfg: Config) -> Iterator[ConfigDict]:
 
 def _transforms(cfg: Config) -> Iterator[ConfigDict]:
     for loader in _loaders(cfg):
-        for node in _dicts(loader.dataset):
+        for node in dicts(loader.dataset):
             for transform in node.get('pipeline') or ():
                 yield transform
 
 
-def _dicts(node: Any) -> Iterator[ConfigDict]:
+def dicts(node: Any) -> Iterator[ConfigDict]:
     if isinstance(node, dict):
         yield node
         node = list(node.values())
     if isinstance(node, (list, tuple)):
         for child in node:
-            yield from _dicts(child)
+            yield from dicts(child)

@@ -4,7 +4,7 @@ import os.path as osp
 from mmengine.config import Config, ConfigDict
 
 from ..errors import TransferError
-from .adjust import for_each_dataset
+from .adjust import dicts, for_each_dataset
 
 _REMEDY = ('put a link there, give your own data by --coco-ann/--coco-images '
            'or --seg-data, or change {key} by --cfg-options.')
@@ -13,11 +13,18 @@ _REMEDY = ('put a link there, give your own data by --coco-ann/--coco-images '
 def check_data_exist(cfg: Config) -> None:
     """Look for every annotation file and folder of the data sets.
 
-    Data sets wrapped in others, and remote paths, are left to mmengine.
+    Those of wrapped and joined data sets too; remote paths are left to
+    mmengine.
 
     Raises:
         TransferError: Names the first path that is absent.
     """
+
+    def check_all(split: str, dataset: ConfigDict) -> None:
+        for node in dicts(dataset):
+            if 'type' in node and ('ann_file' in node
+                                   or 'data_prefix' in node):
+                check(split, node)
 
     def check(split: str, dataset: ConfigDict) -> None:
         root = dataset.get('data_root') or ''
@@ -30,7 +37,8 @@ def check_data_exist(cfg: Config) -> None:
             for name, value in prefix.items()
         })
         for name, path in paths.items():
-            if not path or '://' in root + path:
+            if not isinstance(path, str) or not path or (
+                    '://' in root + path):
                 continue
             path = osp.join(root, path)
             if not osp.exists(path):
@@ -38,4 +46,4 @@ def check_data_exist(cfg: Config) -> None:
                 raise TransferError(f'{path} does not exist ({key}): ' +
                                     _REMEDY.format(key=key))
 
-    for_each_dataset(cfg, check)
+    for_each_dataset(cfg, check_all)

@@ -50,9 +50,37 @@ def inspect_recipe(cfg: Config,
     return findings
 
 
+def inspect_batch(cfg: Config, processes: int) -> List[Finding]:
+    """Compare the images of a step with those that the recipe is for.
+
+    Args:
+        cfg: A complete mmdet, mmseg or mmpretrain config.
+        processes: How many will train.
+    """
+    findings = []
+    loader = cfg.get('train_dataloader') or {}
+    images = processes * loader.get('batch_size', 1)
+    scale = cfg.get('auto_scale_lr') or {}
+    meant = scale.get('base_batch_size')
+    if meant and images != meant and not scale.get('enable'):
+        findings.append(Finding(
+            f'a step has {images} images, the learning rate is for {meant}: '
+            '--auto-scale-lr adapts it.', False))
+    if images == 1:
+        findings.append(Finding(
+            'batch normalisation would see one image at a time: set '
+            'train_dataloader.batch_size to 2 or more.'))
+    return findings
+
+
 def _is_probe(model: nn.Module) -> bool:
     """Whether the whole backbone is frozen: on purpose, then."""
     return all(not p.requires_grad for p in model.backbone.parameters())
+
+
+def _has_linear_head(model: nn.Module) -> bool:
+    head = getattr(model, 'decode_head', None) or getattr(model, 'head', None)
+    return type(head).__name__ in ('LinearHead', 'LinearClsHead')
 
 
 def _backbone(model: nn.Module) -> Iterator[Finding]:
@@ -60,7 +88,12 @@ def _backbone(model: nn.Module) -> Iterator[Finding]:
     # Stages are frozen by `train`.
     model.train()
     if _is_probe(model):
-        yield Finding('the whole backbone is frozen: a linear probe.', False)
+        if _has_linear_head(model):
+            yield Finding('the backbone is frozen: a linear probe.', False)
+        else:
+            yield Finding('the whole backbone is frozen, and the head is '
+                          'more than a linear probe: set '
+                          'model.backbone.frozen_stages=-1.')
         if any(m.training for m in backbone.modules()
                if isinstance(m, _BatchNorm)):
             yield Finding('the frozen backbone goes on to move its norm '
@@ -134,7 +167,9 @@ def _schedule(cfg: Config) -> Iterator[Finding]:
     if cfg.get('val_dataloader') and not cfg.get('val_evaluator'):
         yield Finding('val_evaluator is missing, nothing would be measured.')
     train = cfg.get('train_cfg') or {}
-    for scheduler in cfg.get('param_scheduler') or []:
+    schedulers = cfg.get('param_scheduler') or []
+    for scheduler in ([schedulers]
+                      if isinstance(schedulers, dict) else schedulers):
         by_epoch = scheduler.get('by_epoch', True)
         last = train.get('max_epochs' if by_epoch else 'max_iters')
         unit = 'epoch' if by_epoch else 'iteration'

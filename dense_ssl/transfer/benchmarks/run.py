@@ -11,13 +11,14 @@ from mmengine.logging import print_log
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from dense_ssl.engine.devices import join_process_group
-from ..checkpoint import read_checkpoint
 from ..errors import TransferError
 from ..hook import HOOK_TYPE
+from ..importers import read_any
 from ..strict_loading import Part, load_parts
 from .check import check_transfer
 from .data_check import check_data_exist
 from .model import build_model
+from .recipe import inspect_batch
 
 #: Instead of a checkpoint: nothing is loaded, weights stay as initialised.
 RANDOM = 'random'
@@ -38,8 +39,9 @@ def fine_tune(cfg: Config,
         checkpoint: The pre-training checkpoint, or ``'random'``.
         parts: See :func:`dense_ssl.transfer.plan_parts`; the same for the
             next two.
-        strict_recipe: Refuse a recipe that costs accuracy, rather than only
-            saying so in the log.
+        strict_recipe: Refuse a recipe that costs accuracy (or, of random
+            weights, that loads others), rather than only saying so in the
+            log.
 
     Returns:
         The last validation's figures, also written to
@@ -50,13 +52,13 @@ def fine_tune(cfg: Config,
     """
     options = dict(
         parts=parts, network=network, backbone_prefix=backbone_prefix)
+    if cfg.get('load_from') and not cfg.get('resume'):
+        raise TransferError(
+            f'both a start ({checkpoint}) and load_from ({cfg.load_from}) '
+            'were given: choose one.')
+    if not _resumes(cfg):
+        _check(cfg, checkpoint, strict_recipe, **options)
     if checkpoint != RANDOM:
-        if cfg.get('load_from') and not cfg.get('resume'):
-            raise TransferError(
-                f'both a pre-training checkpoint ({checkpoint}) and load_from '
-                f'({cfg.load_from}) were given: choose one.')
-        if not _resumes(cfg):
-            _check(cfg, checkpoint, strict_recipe, **options)
         hook = dict(
             type=HOOK_TYPE, checkpoint=osp.abspath(checkpoint), **options)
         cfg.custom_hooks = list(cfg.get('custom_hooks') or []) + [hook]
@@ -80,8 +82,12 @@ def fine_tune(cfg: Config,
 
 def _check(cfg: Config, checkpoint: str, strict: bool, **options) -> None:
     several = cfg.launcher != 'none' and torch.cuda.is_available()
+    given = None if checkpoint == RANDOM else read_any(checkpoint)
     _, findings = check_transfer(
-        cfg, read_checkpoint(checkpoint), distributed=several, **options)
+        cfg, given, distributed=several, **options)
+    processes = os.environ.get(
+        'SLURM_NTASKS' if cfg.launcher == 'slurm' else 'WORLD_SIZE', 1)
+    findings += inspect_batch(cfg, int(processes))
     for finding in findings:
         print_log(str(finding), 'current')
     problems = [finding.text for finding in findings if finding.costs]
@@ -99,7 +105,7 @@ def test(cfg: Config, checkpoint: str) -> Dict[str, float]:
         TransferError: A key is missing, unexpected or of a wrong shape.
     """
     whole = Part('', '', 'model')
-    weights = read_checkpoint(checkpoint).state_dict
+    weights = read_any(checkpoint).state_dict
     load_parts(build_model(cfg), weights, [whole])
     cfg.load_from = None
     join_process_group(cfg)

@@ -1,4 +1,5 @@
 """Exports load where they are meant to, and come back unchanged."""
+import pickle
 import re
 
 import pytest
@@ -6,7 +7,9 @@ import torch
 
 from dense_ssl.transfer import Checkpoint, TransferError, read_checkpoint
 from dense_ssl.transfer.detectron2_file import (from_detectron2,
-                                                to_detectron2)
+                                                read_detectron2,
+                                                to_detectron2,
+                                                write_detectron2)
 from dense_ssl.transfer.exporters import export_weights, save_export
 from dense_ssl.transfer.importers import import_file
 from .. import foreign
@@ -136,6 +139,27 @@ def test_detectron2_names():
         assert to_detectron2(key) == name
     with pytest.raises(TransferError, match='no place'):
         to_detectron2('projector.0.weight')
+
+
+def test_an_fpn_that_begins_with_p3(tmp_path):
+    fpn = {k: v for k, v in foreign.fpn(1).items()
+           if not k.endswith('num_batches_tracked')}
+    weights = {f'neck.{k}': v for k, v in fpn.items()
+               if '_convs.3.' not in k}
+    path = str(tmp_path / 'x.pkl')
+    write_detectron2(weights, {}, path)
+    with open(path, 'rb') as file:
+        levels = {k.split('.')[0] for k in pickle.load(file)['model']}
+    assert levels == {f'fpn_{kind}{level}' for kind in ('lateral', 'output')
+                      for level in (3, 4, 5)}
+    back = read_detectron2(path)[0]
+    assert set(back) == set(weights)
+    assert all(torch.equal(back[k], v) for k, v in weights.items())
+    # P6 of pixpro-fpn-head: three laterals, four outputs
+    extra = {f'neck.{k}': v for k, v in fpn.items()
+             if k.startswith('fpn_convs.3.')}
+    with pytest.raises(TransferError, match='makes P6.*--parts backbone'):
+        write_detectron2({**weights, **extra}, {}, path)
 
 
 def test_names_of_a_detectron2_model_are_read_too():
