@@ -60,6 +60,11 @@ def test_a_right_pair(check, weights):
     assert 'rpn_head' in said.split('left at initial values')[1]
 
 
+def test_parts_left_out_on_purpose(check, weights):
+    code, said = check(FPN, mcl(weights), '--parts', 'backbone')
+    assert code == 0 and 'note: the checkpoint has a pre-trained FPN' in said
+
+
 def test_c4_takes_layer4_and_says_what_stays_unused(check, weights):
     code, said = check(C4, mcl(weights))
     assert code == 0

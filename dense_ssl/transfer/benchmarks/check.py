@@ -51,5 +51,6 @@ def check_transfer(cfg: Config,
                 'neck' not in filled):
             findings.append(Finding(
                 'the checkpoint has a pre-trained FPN and the model an FPN, '
-                'but it is not filled: leave --parts out.'))
+                'but it is not filled: leave --parts out.',
+                costs=parts == 'auto'))  # else it was asked for
     return report, findings
