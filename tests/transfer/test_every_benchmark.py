@@ -75,16 +75,24 @@ def shrunk(path, tmp_path, data):
     return given, cfg
 
 
+def sections(node):
+    """Every dict below ``node``."""
+    if isinstance(node, dict):
+        yield node
+        node = list(node.values())
+    for child in node if isinstance(node, (list, tuple)) else ():
+        yield from sections(child)
+
+
 def heads(cfg):
     """Types of data sets and numbers of classes, which must be kept."""
-    from dense_ssl.transfer.benchmarks.adjust import _dicts
     classes = [
-        node['num_classes'] for node in _dicts(cfg.model)
+        node['num_classes'] for node in sections(cfg.model)
         if node.get('num_classes')
     ]
     sets = [
         node['type'] for split in ('train', 'val')
-        for node in _dicts(cfg[f'{split}_dataloader'].dataset)
+        for node in sections(cfg[f'{split}_dataloader'].dataset)
         if 'Dataset' in str(node.get('type'))
     ]
     return classes, sets
