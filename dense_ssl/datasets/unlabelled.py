@@ -20,7 +20,7 @@ __all__ = ['UnlabelledImages']
 
 VERIFY_ALL, VERIFY_SAMPLE = 20_000, 2_000  # files
 # Images enlarged beyond this to fill a view hold no detail to learn from.
-MAX_ENLARGEMENT = 4
+MAX_ENLARGEMENT = 8
 
 
 @DATASETS.register_module()
@@ -52,7 +52,7 @@ class UnlabelledImages(CustomDataset):
         min_size (int | str): Least length in pixels of an image's shorter
             side; a single smaller image is an error. 0: any size will do.
             Defaults to 'auto': an error if most images are too small for the
-            views (a shorter side below a quarter of the view's), a warning
+            views (a shorter side below an eighth of the view's), a warning
             if they are merely smaller than the views.
         pipeline (Sequence): Transforms. Defaults to none.
         **kwargs: Other arguments of :class:`mmpretrain.datasets.BaseDataset`,

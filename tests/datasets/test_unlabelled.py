@@ -274,16 +274,16 @@ class TestSmallImages:
         assert ('view_size' in ''.join(log)) == warns
 
     def test_images_much_smaller_than_a_view(self, tmp_path):
-        write_images(tmp_path, 3, size=(60, 55))
+        write_images(tmp_path, 3, size=(30, 27))
         with pytest.raises(
                 ValueError,
-                match=r'(?s)views of 224.*is 55.*000.jpg \(60 x 55\)'
-                r'.*view_size=64.*min_size=0'):
+                match=r'(?s)views of 224.*is 27.*000.jpg \(30 x 27\)'
+                r'.*view_size=32.*min_size=0'):
             UnlabelledImages(data_root=str(tmp_path), pipeline=views(224))
         assert len(UnlabelledImages(
             data_root=str(tmp_path), pipeline=views(224), min_size=0)) == 3
         assert len(UnlabelledImages(
-            data_root=str(tmp_path), pipeline=views(220))) == 3
+            data_root=str(tmp_path), pipeline=views(216))) == 3
 
     def test_a_few_small_images_are_named_and_enlarged(self, tmp_path, log):
         write_images(tmp_path, 3, size=(64, 64))
