@@ -64,6 +64,10 @@ class Job:
             env.update(
                 OMP_NUM_THREADS=str(os.cpu_count() or 1),
                 OMP_WAIT_POLICY='PASSIVE')
+            # glibc must keep large buffers: a step that gives them back and
+            # asks again spends much of its time in page faults.
+            env.update(
+                MALLOC_MMAP_MAX_='0', MALLOC_TRIM_THRESHOLD_='100000000000')
         run_command(name, [str(w) for w in words],
                     self.work_dir / 'logs' / f'{name}.log', env,
                     self.repository, self.say)

@@ -40,8 +40,13 @@ def fixture_gradients(params, step):
                 f'lars.g{step}.{name}', p.shape))
 
 
+# all tensors of a kind together, or one by one; by default as on this device
+foreach = pytest.mark.parametrize('foreach', [True, False])
+
+
+@foreach
 @pytest.mark.parametrize('variant', ['pixpro', 'mcl'])
-def test_numbers_of_the_released_code(variant):
+def test_numbers_of_the_released_code(variant, foreach):
     with np.load(shared_fixtures() / f'{variant}.npz') as z:
         lr, momentum, decay, eta = z['lars/hyper'][:4]
         params = fixture_parameters()
@@ -51,7 +56,8 @@ def test_numbers_of_the_released_code(variant):
             momentum=float(momentum),
             weight_decay=float(decay),
             eta=float(eta),
-            variant=variant)
+            variant=variant,
+            foreach=foreach)
         for step in range(3):
             fixture_gradients(params, step)
             optimizer.step()
@@ -80,15 +86,21 @@ def slow_step(w, g, b, lr, m, wd, eta, eps, variant, adapted=True):
     return [x - last * y for x, y in zip(w, b)], b
 
 
+@foreach
 @pytest.mark.parametrize('variant', ['pixpro', 'mmpretrain'])
 @pytest.mark.parametrize('momentum', [0., 0.9])
-def test_plain_loops_with_a_changing_rate(variant, momentum):
+def test_plain_loops_with_a_changing_rate(variant, momentum, foreach):
     torch.manual_seed(0)
     params = [torch.randn(s, dtype=torch.float64) for s in ((3, 2), (4, ))]
     params = [nn.Parameter(p) for p in params]
     params.append(nn.Parameter(torch.zeros(2, 2, dtype=torch.float64)))
     optimizer = LARS(
-        params, lr=1., momentum=momentum, weight_decay=0.1, variant=variant)
+        params,
+        lr=1.,
+        momentum=momentum,
+        weight_decay=0.1,
+        variant=variant,
+        foreach=foreach)
     slow = [(p.flatten().tolist(), [0.] * p.numel()) for p in params]
     for step, lr in enumerate((1., 0.5, 2.)):
         optimizer.param_groups[0]['lr'] = lr
@@ -104,11 +116,16 @@ def test_plain_loops_with_a_changing_rate(variant, momentum):
                 p.flatten(), torch.tensor(w, dtype=p.dtype), rtol=1e-12)
 
 
-def test_equals_mmpretrain():
+@foreach
+def test_equals_mmpretrain(foreach):
     ours, theirs = fixture_parameters(), fixture_parameters()
     options = dict(lr=0.5, momentum=0.9, weight_decay=1e-2)
     ours_optimizer = LARS(
-        ours.values(), variant='mmpretrain', exclude_1d=False, **options)
+        ours.values(),
+        variant='mmpretrain',
+        exclude_1d=False,
+        foreach=foreach,
+        **options)
     theirs_optimizer = MMPretrainLARS(theirs.values(), **options)
     for step in range(3):
         for params, optimizer in ((ours, ours_optimizer), (theirs,

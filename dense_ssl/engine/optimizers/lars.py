@@ -54,7 +54,9 @@ class LARS(Optimizer):
     no such guard and no epsilon: weights of zero never move.
 
     Nothing waits for the device, and tensors are handled in groups (foreach)
-    even where ``paramwise_cfg`` makes a parameter group of each.
+    even where ``paramwise_cfg`` makes a parameter group of each. On a CPU they
+    are handled one by one, which leaves each in the cache from the first
+    operation to the last.
 
     Args:
         params (Iterable): Parameters or parameter groups. A group with
@@ -67,6 +69,8 @@ class LARS(Optimizer):
         variant (str): 'pixpro' (default), 'mmpretrain' or 'mcl'.
         exclude_1d (bool): Biases and norms (tensors of one dimension) get
             neither weight decay nor ratio. Defaults to True.
+        foreach (bool, optional): Tensors in groups, or one by one; by default
+            in groups, except on a CPU.
 
     Raises:
         ValueError: If a value is out of range.
@@ -80,7 +84,8 @@ class LARS(Optimizer):
                  eta: float = 0.001,
                  eps: float = 1e-8,
                  variant: str = 'pixpro',
-                 exclude_1d: bool = True) -> None:
+                 exclude_1d: bool = True,
+                 foreach: Optional[bool] = None) -> None:
         if variant not in _VARIANTS:
             raise ValueError(
                 f"variant='{variant}': use one of {', '.join(_VARIANTS)}")
@@ -103,6 +108,7 @@ class LARS(Optimizer):
                 lars_exclude=False))
         self.variant = variant
         self.exclude_1d = exclude_1d
+        self.foreach = foreach
 
     def _alike(self) -> Dict[Tuple, List[Tensor]]:
         """Parameters with a gradient, by what their step depends on."""
@@ -131,23 +137,66 @@ class LARS(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        variant = _VARIANTS[self.variant]
         for key, params in self._alike().items():
-            lr, momentum, decay, eta, eps, adapted = key[:6]
-            grads = [p.grad for p in params]
-            steps = torch._foreach_add(
-                grads, params, alpha=decay) if decay else grads
-            late = variant.lr_in_buffer
-            scales: Sequence = ()
-            if adapted:
-                scales = self._trust_ratios(
-                    params, steps if variant.decay_in_norm else grads, decay,
-                    eta, eps, lr if late else 1.)
-            elif late:
-                steps = torch._foreach_mul(steps, lr)
-            steps = self._accumulate(params, steps, scales, momentum)
-            torch._foreach_add_(params, steps, alpha=-1 if late else -lr)
+            grouped = self.foreach
+            if grouped is None:
+                grouped = params[0].device.type != 'cpu'
+            if grouped:
+                self._step_together(params, *key[:6])
+            else:
+                for p in params:
+                    self._step_alone(p, *key[:6])
         return loss
+
+    def _buffer(self, p: Tensor) -> Tensor:
+        """The parameter's momentum buffer."""
+        state = self.state[p]
+        if 'momentum_buffer' not in state:
+            state['momentum_buffer'] = torch.zeros_like(p)
+        return state['momentum_buffer']
+
+    def _step_alone(self, p: Tensor, lr: float, momentum: float, decay: float,
+                    eta: float, eps: float, adapted: bool) -> None:
+        """A step of one tensor; reads its norms on the host."""
+        variant = _VARIANTS[self.variant]
+        late = variant.lr_in_buffer
+        step = p.grad.add(p, alpha=decay) if decay else p.grad
+        scale = lr if late else 1.
+        if adapted:
+            weight = torch.linalg.vector_norm(p).item()
+            below = grad = torch.linalg.vector_norm(
+                step if variant.decay_in_norm else p.grad).item()
+            if not variant.decay_in_norm:
+                below += decay * weight
+            if not variant.guarded:
+                scale *= eta * weight / below if below else 0.
+            elif weight and grad:
+                scale *= eta * weight / (below + eps)
+        rate = 1. if late else lr
+        if momentum:
+            buffer = self._buffer(p).mul_(momentum).add_(step, alpha=scale)
+            p.add_(buffer, alpha=-rate)
+        else:
+            p.add_(step, alpha=-rate * scale)
+
+    def _step_together(self, params: List[Tensor], lr: float, momentum: float,
+                       decay: float, eta: float, eps: float,
+                       adapted: bool) -> None:
+        """A step of tensors on one device, without waiting for it."""
+        variant = _VARIANTS[self.variant]
+        grads = [p.grad for p in params]
+        steps = torch._foreach_add(
+            grads, params, alpha=decay) if decay else grads
+        late = variant.lr_in_buffer
+        scales: Sequence = ()
+        if adapted:
+            scales = self._trust_ratios(
+                params, steps if variant.decay_in_norm else grads, decay, eta,
+                eps, lr if late else 1.)
+        elif late:
+            steps = torch._foreach_mul(steps, lr)
+        steps = self._accumulate(params, steps, scales, momentum)
+        torch._foreach_add_(params, steps, alpha=-1 if late else -lr)
 
     def _trust_ratios(self, params: List[Tensor], grads: List[Tensor],
                       decay: float, eta: float, eps: float,
@@ -171,10 +220,7 @@ class LARS(Optimizer):
         """Add scaled steps to the momentum buffers and return these."""
         if not momentum:
             return torch._foreach_mul(steps, scales) if scales else steps
-        for p in params:
-            if 'momentum_buffer' not in self.state[p]:
-                self.state[p]['momentum_buffer'] = torch.zeros_like(p)
-        buffers = [self.state[p]['momentum_buffer'] for p in params]
+        buffers = [self._buffer(p) for p in params]
         torch._foreach_mul_(buffers, momentum)
         if scales:  # in one pass over the memory
             torch._foreach_addcmul_(buffers, steps, scales)
