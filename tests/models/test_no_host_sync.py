@@ -139,7 +139,9 @@ class NoReading(torch.utils._python_dispatch.TorchDispatchMode):
 @pytest.mark.parametrize('name', METHODS)
 def test_step_reads_nothing_back(name):
     model, views = prepare(name)
-    optimizer = LARS(model.parameters(), lr=.1, weight_decay=1e-5)
+    # in groups, as on an accelerator
+    optimizer = LARS(
+        model.parameters(), lr=.1, weight_decay=1e-5, foreach=True)
     data = batch(views)
     with NoReading():
         loss = step(model, optimizer, data)

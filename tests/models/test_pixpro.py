@@ -290,7 +290,8 @@ def test_a_step_never_waits_for_the_device(kind):
     model = build(kind, **(INSTANCE if kind == 'PixPro' else {}))
     optimizer = LARS([p for p in model.parameters() if p.requires_grad],
                      lr=0.1,
-                     weight_decay=1e-5)
+                     weight_decay=1e-5,
+                     foreach=True)  # as on an accelerator
     inputs, batch = views(), samples(BOXES)
     with NoSync():
         for _ in range(2):

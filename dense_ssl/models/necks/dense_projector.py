@@ -6,6 +6,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from dense_ssl.registry import MODELS
+from .pointwise_conv import PointwiseConv2d
 
 
 class DenseProjection(NamedTuple):
@@ -62,9 +63,9 @@ class DenseProjector(BaseModule):
             nn.Linear(hidden_channels, out_channels))
         if with_dense:
             self.dense_mlp = nn.Sequential(
-                nn.Conv2d(in_channels, hidden_channels, 1),
+                PointwiseConv2d(in_channels, hidden_channels),
                 nn.ReLU(inplace=True),
-                nn.Conv2d(hidden_channels, out_channels, 1))
+                PointwiseConv2d(hidden_channels, out_channels))
 
     def forward(self, x: Union[Tensor, Sequence[Tensor]]) -> DenseProjection:
         """Project the (last) feature map (N, C, H, W)."""

@@ -5,6 +5,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from dense_ssl.registry import MODELS
+from .pointwise_conv import PointwiseConv2d
 
 
 @MODELS.register_module()
@@ -31,9 +32,9 @@ class PixelProjector(BaseModule):
         self.out_channels = out_channels
         self.mlps = nn.ModuleList(
             nn.Sequential(
-                nn.Conv2d(in_channels, hidden_channels, 1),
+                PointwiseConv2d(in_channels, hidden_channels),
                 nn.BatchNorm2d(hidden_channels), nn.ReLU(inplace=True),
-                nn.Conv2d(hidden_channels, out_channels, 1))
+                PointwiseConv2d(hidden_channels, out_channels))
             for _ in range(num_levels))
 
     def forward(
