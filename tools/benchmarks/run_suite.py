@@ -183,3 +183,7 @@ if __name__ == '__main__':
     except (TransferError, ImportError) as error:
         print(f'error: {error}', file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt:
+        print('interrupted: the same command goes on from here',
+              file=sys.stderr)
+        sys.exit(130)
