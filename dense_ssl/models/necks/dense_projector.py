@@ -6,7 +6,6 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from dense_ssl.registry import MODELS
-from .pointwise_conv import PointwiseConv2d
 
 
 class DenseProjection(NamedTuple):
@@ -63,9 +62,9 @@ class DenseProjector(BaseModule):
             nn.Linear(hidden_channels, out_channels))
         if with_dense:
             self.dense_mlp = nn.Sequential(
-                PointwiseConv2d(in_channels, hidden_channels),
+                nn.Conv2d(in_channels, hidden_channels, 1),
                 nn.ReLU(inplace=True),
-                PointwiseConv2d(hidden_channels, out_channels))
+                nn.Conv2d(hidden_channels, out_channels, 1))
 
     def forward(self, x: Union[Tensor, Sequence[Tensor]]) -> DenseProjection:
         """Project the (last) feature map (N, C, H, W)."""

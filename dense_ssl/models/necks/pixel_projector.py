@@ -5,7 +5,6 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from dense_ssl.registry import MODELS
-from .pointwise_conv import PointwiseConv2d
 
 
 @MODELS.register_module()
@@ -32,9 +31,9 @@ class PixelProjector(BaseModule):
         self.out_channels = out_channels
         self.mlps = nn.ModuleList(
             nn.Sequential(
-                PointwiseConv2d(in_channels, hidden_channels),
+                nn.Conv2d(in_channels, hidden_channels, 1),
                 nn.BatchNorm2d(hidden_channels), nn.ReLU(inplace=True),
-                PointwiseConv2d(hidden_channels, out_channels))
+                nn.Conv2d(hidden_channels, out_channels, 1))
             for _ in range(num_levels))
 
     def forward(

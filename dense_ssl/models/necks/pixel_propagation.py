@@ -5,7 +5,6 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from dense_ssl.registry import MODELS
-from .pointwise_conv import PointwiseConv2d
 
 
 @MODELS.register_module()
@@ -45,12 +44,12 @@ class PixelPropagation(BaseModule):
         if transform_layers == 0:
             self.value = nn.Identity()
         elif transform_layers == 1:
-            self.value = PointwiseConv2d(in_channels, in_channels)
+            self.value = nn.Conv2d(in_channels, in_channels, 1)
         elif transform_layers == 2:
             self.value = nn.Sequential(
-                PointwiseConv2d(in_channels, in_channels),
+                nn.Conv2d(in_channels, in_channels, 1),
                 nn.BatchNorm2d(in_channels), nn.ReLU(inplace=True),
-                PointwiseConv2d(in_channels, in_channels))
+                nn.Conv2d(in_channels, in_channels, 1))
         else:
             raise ValueError(
                 f'transform_layers={transform_layers}: use 0, 1 or 2')
