@@ -19,8 +19,6 @@ from .worker_init import process_rank
 __all__ = ['UnlabelledImages']
 
 VERIFY_ALL, VERIFY_SAMPLE = 20_000, 2_000  # files
-# Images enlarged beyond this to fill a view hold no detail to learn from.
-MAX_ENLARGEMENT = 8
 
 
 @DATASETS.register_module()
@@ -51,9 +49,8 @@ class UnlabelledImages(CustomDataset):
             2 000). Defaults to 'auto'.
         min_size (int | str): Least length in pixels of an image's shorter
             side; a single smaller image is an error. 0: any size will do.
-            Defaults to 'auto': an error if most images are too small for the
-            views (a shorter side below an eighth of the view's), a warning
-            if they are merely smaller than the views.
+            Defaults to 'auto': an error if most images are smaller than the
+            views; a few smaller ones are counted in the log and enlarged.
         pipeline (Sequence): Transforms. Defaults to none.
         **kwargs: Other arguments of :class:`mmpretrain.datasets.BaseDataset`,
             e.g. ``indices``.
@@ -214,23 +211,19 @@ class UnlabelledImages(CustomDataset):
         view = int(np.max(views[0].view_size))
         folder = self.ann_file or self.data_root
         typical = int(np.median([min(size) for _, size in sizes]))
-        if typical * MAX_ENLARGEMENT < view:
-            raise ValueError(
-                f'the images of {folder} are too small for views of {view} '
-                f'pixels: the median of the shorter side is {typical}:\n'
-                f'{_listed(_smaller(sizes, view))}\n'
-                f'Set view_size (--cfg-options view_size={_rounded(typical)})'
-                ', or the data set\'s min_size=0 to enlarge them all the same')
         small = _smaller(sizes, view)
         if typical < view:
-            print_log(
-                f'the views are {view} pixels wide, but most images of '
-                f'{folder} are smaller (median of the shorter side: '
-                f'{typical}): they get enlarged. A smaller view_size saves '
-                'time and loses nothing',
-                logger='current',
-                level=logging.WARNING)
-        elif small:
+            smaller = typical // 32 * 32  # 32: the backbones' stride
+            remedy = 'the data set\'s min_size=0 enlarges them all the same ' \
+                '(--cfg-options train_dataloader.dataset.min_size=0)'
+            if smaller:
+                remedy = 'use smaller views, which loses nothing and saves ' \
+                    f'time (--cfg-options view_size={smaller}), or {remedy}'
+            raise ValueError(
+                f'the images of {folder} are smaller than the views of {view} '
+                f'pixels: the median of the shorter side is {typical}:\n'
+                f'{_listed(small)}\n{remedy[0].upper()}{remedy[1:]}')
+        if small:
             print_log(
                 f'{len(small)} of {len(sizes)} images are smaller than the '
                 f'views ({view} pixels) and get enlarged, for instance '
@@ -243,11 +236,6 @@ def _smaller(sizes: list, limit: int) -> List[str]:
     """The files whose shorter side is below ``limit`` pixels."""
     return [f'{path} ({w} x {h})' for path, (w, h) in sizes
             if min(w, h) < limit]
-
-
-def _rounded(size: int) -> int:
-    """The multiple of 32, the backbones' stride, nearest to ``size``."""
-    return max(32, round(size / 32) * 32)
 
 
 def _size_or_error(path: str) -> Union[tuple, UnreadableImage]:

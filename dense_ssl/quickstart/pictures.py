@@ -50,7 +50,6 @@ def draw_views(config: Path,
     set_random_seed(0)
     if view_size:
         cfg.train_dataloader.dataset.pipeline[1].view_size = view_size
-        cfg.train_dataloader.dataset.min_size = 0
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     weights = CheckpointLoader.load_checkpoint(
         str(checkpoint), map_location='cpu')['state_dict']

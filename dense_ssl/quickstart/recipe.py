@@ -32,10 +32,10 @@ class Budget:
         view_size: Side of the pre-training views in pixels.
         fine_tune_batch: Batch size of fine-tuning.
     """
-    views: int = 4480
+    views: int = 3200
     batch_size: int = 32
-    detection_iters: int = 160
-    segmentation_iters: int = 120
+    detection_iters: int = 120
+    segmentation_iters: int = 90
     size: int = 128
     view_size: int = 96
     fine_tune_batch: int = 4
@@ -73,6 +73,8 @@ def pretrain_options(data, budget: Budget) -> List[str]:
         # 0.999 would hardly move the momentum network in so few steps
         'model.momentum': 0.99,
         'train_dataloader.dataset.pipeline.1.view_size': budget.view_size,
+        # the user's images may be of any size; smaller ones are enlarged
+        'train_dataloader.dataset.min_size': 0,
         'train_dataloader.batch_size': batch,
         'train_dataloader.num_workers': 2,
         'train_cfg.max_epochs': epochs,

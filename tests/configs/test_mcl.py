@@ -39,7 +39,7 @@ def shrink(cfg: Config, data_root, work_dir) -> Config:
 @pytest.mark.parametrize('name', NAMES)
 def test_configs_train_when_shrunk(name, tmp_path):
     cfg = Config.fromfile(CONFIGS / 'mcl' / name)
-    cfg = shrink(cfg, image_folder(tmp_path / 'images', 8), tmp_path)
+    cfg = shrink(cfg, image_folder(tmp_path / 'images', 8, size=64), tmp_path)
     runner, recorder = train(cfg)
     assert len(recorder.losses) == 2
     assert torch.isfinite(torch.tensor(recorder.losses)).all()

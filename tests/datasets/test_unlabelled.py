@@ -266,24 +266,26 @@ class TestSmallImages:
             UnlabelledImages(data_root=str(tmp_path), min_size=32)
         assert len(UnlabelledImages(data_root=str(tmp_path), min_size=31)) == 4
 
-    @pytest.mark.parametrize('view_size, warns', [(40, False), (41, True)])
-    def test_views_larger_than_most_images(self, tmp_path, log, view_size,
-                                           warns):
-        write_images(tmp_path, 3, size=(48, 40))
-        UnlabelledImages(data_root=str(tmp_path), pipeline=views(view_size))
-        assert ('view_size' in ''.join(log)) == warns
+    def test_most_images_smaller_than_the_views(self, tmp_path):
+        write_images(tmp_path, 3, size=(90, 70))
+        write_images(tmp_path / 'large', 2, size=(300, 300))
 
-    def test_images_much_smaller_than_a_view(self, tmp_path):
-        write_images(tmp_path, 3, size=(30, 27))
+        def build(size, **kwargs):
+            return UnlabelledImages(
+                data_root=str(tmp_path), pipeline=views(size), **kwargs)
+
         with pytest.raises(
                 ValueError,
-                match=r'(?s)views of 224.*is 27.*000.jpg \(30 x 27\)'
-                r'.*view_size=32.*min_size=0'):
-            UnlabelledImages(data_root=str(tmp_path), pipeline=views(224))
-        assert len(UnlabelledImages(
-            data_root=str(tmp_path), pipeline=views(224), min_size=0)) == 3
-        assert len(UnlabelledImages(
-            data_root=str(tmp_path), pipeline=views(216))) == 3
+                match=r'(?s)views of 71 .*is 70.*000.jpg \(90 x 70\).*'
+                r'view_size=64.*min_size=0'):
+            build(71)
+        assert len(build(70)) == len(build(71, min_size=0)) == 5
+
+    def test_no_view_fits_images_of_a_few_pixels(self, tmp_path):
+        write_images(tmp_path, 3, size=(31, 31))
+        with pytest.raises(ValueError, match=r'min_size=0') as error:
+            UnlabelledImages(data_root=str(tmp_path), pipeline=views(64))
+        assert 'view_size' not in str(error.value)
 
     def test_a_few_small_images_are_named_and_enlarged(self, tmp_path, log):
         write_images(tmp_path, 3, size=(64, 64))

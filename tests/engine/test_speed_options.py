@@ -34,6 +34,7 @@ def recipe(name, images, work_dir, *arguments):
         cfg = config(PIXPRO, images, work_dir, epochs=1)
         cfg.train_dataloader.dataset.pipeline = pipeline.pipeline
         cfg.train_dataloader.dataset.pipeline[1].view_size = 32
+        cfg.train_dataloader.dataset.min_size = 0  # the images have 24
         cfg.model = mcl_config()
         del cfg.model['data_preprocessor']
     else:

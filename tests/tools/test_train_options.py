@@ -157,7 +157,7 @@ def images(tmp_path):
     folder.mkdir()
     rng = np.random.default_rng(0)
     for i in range(16):
-        pixels = rng.integers(0, 255, (40, 48, 3), dtype=np.uint8)
+        pixels = rng.integers(0, 255, (64, 72, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f'{i}.png')
     return folder
 

@@ -19,7 +19,7 @@ def config(name):
 
 @pytest.mark.parametrize('name', NAMES)
 def test_picture(name, tmp_path):
-    folder = image_folder(tmp_path, 6, size=48)
+    folder = image_folder(tmp_path, 6, size=224)
     picture = montage_picture(config(name), str(folder), 4)
     assert picture.dtype == torch.uint8
     assert picture.shape == (3, 2 * 230 + 6, 4 * 230 + 6)
@@ -28,7 +28,7 @@ def test_picture(name, tmp_path):
 
 
 def test_bad_input_is_explained(tmp_path):
-    folder = image_folder(tmp_path, 2, size=48)
+    folder = image_folder(tmp_path, 2, size=224)
     with pytest.raises(ValueError, match='--batch-size'):
         montage_picture(config(NAMES[0]), str(folder), 4)
     other = Config.fromfile(
