@@ -70,6 +70,25 @@ def test_train_step(run, tmp_path):
     assert is_chart(tmp_path / 'step.png')
 
 
+def test_compare_steps(run, tmp_path):
+    configs = [
+        ROOT / f'configs/densecl/{name}_resnet50_8xb32-coslr-200e_folder.py'
+        for name in ('densecl', 'mocov2')
+    ]
+    result = run(
+        'compare_steps.py', *configs, '--switches', 'plain',
+        'channels-last+bf16', '--device', 'cpu', '--threads', 1,
+        '--batch-size', 2, '--repeats', 1, '--warm-up', 1, '--json', '-',
+        '--cfg-options', *STEP)
+    assert list(result) == [
+        f'{c} {s}' for c in configs for s in ('plain', 'channels-last+bf16')
+    ]
+    first, *_, last = result.values()
+    assert first['ratio'] == 1
+    assert last['ratio'] == last['step_s'] / first['step_s']
+    assert last['images_per_s'] == 2 / last['step_s']
+
+
 def test_data_pipeline(run, tmp_path):
     options = ('--number', 2, '--repeats', 1, '--view-size', 32, '--device',
                'cpu', '--json', '-', '--plot', tmp_path / 'views.png')

@@ -12,7 +12,6 @@ what the colours of an image then cost on ``--device``.
         --plot views.png
 """
 import argparse
-import json
 import random
 import statistics
 import sys
@@ -25,7 +24,7 @@ import cv2
 import numpy as np
 import released_pipeline as released
 import torch
-from charts import bar_chart
+from figures import bar_chart, write_json
 from mmengine.config import Config
 from pictures import write_pictures
 
@@ -239,11 +238,9 @@ def main() -> None:
     if args.json:
         # one recipe: its figures; several: one such dict for each
         out = results if len(results) > 1 else results[args.recipes[0]]
-        text = json.dumps(out, indent=2)
+        write_json(out, args.json)
         if args.json == '-':
-            print(text)
             return
-        Path(args.json).write_text(text + '\n')
     for recipe, result in results.items():
         report(recipe, result, args.device)
 

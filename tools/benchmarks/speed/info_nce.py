@@ -9,13 +9,13 @@ peak.
     python tools/benchmarks/speed/info_nce.py --threads 1
 """
 import argparse
-import json
 import statistics
 import sys
 import time
 
 import torch
 import torch.nn.functional as F
+from figures import write_json
 from torch.profiler import ProfilerActivity, profile
 
 from dense_ssl.models.losses import queue_info_nce
@@ -106,12 +106,9 @@ def main() -> None:
         ours_mib=memory['ours'],
         plain_mib=memory['plain'])
     if args.json:
-        text = json.dumps(result, indent=2)
-        if args.json == '-':
-            print(text)
-            return
-        with open(args.json, 'w') as file:
-            file.write(text + '\n')
+        write_json(result, args.json)
+    if args.json == '-':
+        return
     print(f'{args.rows} x {args.queue}, {args.dim} dimensions, {args.device}: '
           f'ours {1000 * seconds["ours"]:.1f} ms, {memory["ours"]:.1f} MiB; '
           f'plain {1000 * seconds["plain"]:.1f} ms, '

@@ -8,7 +8,6 @@ or network folder met for the first time is slower still).
     python tools/benchmarks/speed/packed_reading.py --images data/some/folder
 """
 import argparse
-import json
 import os
 import random
 import statistics
@@ -18,6 +17,7 @@ import time
 from pathlib import Path
 
 import torch
+from figures import write_json
 from pictures import write_pictures
 
 from dense_ssl.datasets import UnlabelledImages, read_rgb
@@ -99,12 +99,10 @@ def main() -> None:
         pack = f'{made}/all.tar'
         pack_images(folder, pack)
         result = measure(folder, pack, args)
-    text = json.dumps(result, indent=2)
-    if args.json == '-':
-        print(text)
-        return
     if args.json:
-        Path(args.json).write_text(text + '\n')
+        write_json(result, args.json)
+    if args.json == '-':
+        return
     for name, r in result.items():
         print(f'{name:18} folder {r["folder"]:8.0f} images/s, pack '
               f'{r["pack"]:8.0f} images/s, {r["ratio"]:.2f} x')

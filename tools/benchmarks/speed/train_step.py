@@ -15,14 +15,13 @@ Timings on a CPU: set MALLOC_MMAP_MAX_=0 and
 MALLOC_TRIM_THRESHOLD_=100000000000, or page faults are what you measure.
 """
 import argparse
-import json
 import resource
 import statistics
 import sys
 import time
 
 import torch
-from charts import bar_chart
+from figures import bar_chart, write_json
 from mmengine.config import Config, DictAction
 from mmengine.dataset import default_collate
 from mmengine.registry import DefaultScope
@@ -226,13 +225,10 @@ def main() -> None:
     result = measure(Step(cfg, args), args)
     if args.plot:
         draw(result, args.config.rsplit('/', 1)[-1], args.plot)
-    text = json.dumps(result, indent=2)
-    if args.json == '-':
-        print(text)
-        return
     if args.json:
-        with open(args.json, 'w') as file:
-            file.write(text + '\n')
+        write_json(result, args.json)
+    if args.json == '-':
+        return
     print(f'{args.config}: batch {args.batch_size} on {args.device}')
     print(f'step {1000 * result["step_s"]:.1f} ms, '
           f'{result["ratio_backbone"]:.3f} x backbone floor, '

@@ -9,12 +9,12 @@ against a loop that reads each norm back to the host.
     python tools/benchmarks/speed/updates.py --threads 1
 """
 import argparse
-import json
 import statistics
 import sys
 import time
 
 import torch
+from figures import write_json
 
 from dense_ssl.engine.optimizers import LARS
 from dense_ssl.models import MomentumEncoder
@@ -104,12 +104,9 @@ def main() -> None:
         lars_over_sgd=ms['lars'] / ms['sgd_fused'],
         lars_loop_over_sgd=ms['lars_loop'] / ms['sgd_fused'])
     if args.json:
-        text = json.dumps(result, indent=2)
-        if args.json == '-':
-            print(text)
-            return
-        with open(args.json, 'w') as file:
-            file.write(text + '\n')
+        write_json(result, args.json)
+    if args.json == '-':
+        return
     print(f'{args.device}: momentum update {ms["ema"]:.1f} ms, loop '
           f'{ms["ema_loop"]:.1f} ms ({result["ema_speed_up"]:.2f} x faster)')
     print(f'LARS {ms["lars"]:.1f} ms, {result["lars_over_sgd"]:.2f} x fused '

@@ -1,4 +1,6 @@
-"""Bar charts of the figures."""
+"""Measured figures, as JSON and as bar charts."""
+import json
+import sys
 from typing import Sequence, Tuple
 
 
@@ -22,3 +24,13 @@ def bar_chart(path: str, title: str, unit: str,
     figure.tight_layout()
     figure.savefig(path, dpi=120)
     plt.close(figure)
+
+
+def write_json(result: dict, path: str) -> None:
+    """Write figures to a file, or to stdout if ``path`` is '-'."""
+    text = json.dumps(result, indent=2) + '\n'
+    if path == '-':
+        sys.stdout.write(text)
+        return
+    with open(path, 'w') as file:
+        file.write(text)
