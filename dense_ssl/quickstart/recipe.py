@@ -32,10 +32,10 @@ class Budget:
         view_size: Side of the pre-training views in pixels.
         fine_tune_batch: Batch size of fine-tuning.
     """
-    views: int = 3200
+    views: int = 2560
     batch_size: int = 32
-    detection_iters: int = 120
-    segmentation_iters: int = 90
+    detection_iters: int = 110
+    segmentation_iters: int = 80
     size: int = 128
     view_size: int = 96
     fine_tune_batch: int = 4
