@@ -1,6 +1,7 @@
 """The benchmarks of a step and of the views, at their smallest."""
 import json
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -103,3 +104,19 @@ def test_data_pipeline(run, tmp_path):
     both = run('data_pipeline.py', 'byol', 'mcl_direct', *options)
     assert list(both) == ['byol', 'mcl_direct']
     assert set(both['byol']) == set(result)
+
+
+def test_batch_shuffle():
+    done = subprocess.run(
+        [sys.executable, TOOLS / 'batch_shuffle.py', '--batch-size', '3',
+         '--view-size', '32', '--channels', '8', '--repeats', '1', '--json',
+         '-'],
+        capture_output=True,
+        text=True,
+        timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    result = json.loads(done.stdout[done.stdout.index('{'):])
+    assert result['ratio'] == result['plain_s'] / result['ours_s']
+    numbers = 3 * (3 * 32**2 + 128 * 3 + 8)
+    assert result['ours_mib'] == numbers * 4 / 2**20
+    assert result['plain_mib'] == 2 * result['ours_mib']
