@@ -253,10 +253,11 @@ def _signature(cls: Any) -> Tuple[Set[str], bool]:
         parameters = inspect.signature(cls).parameters.values()
         return ({p.name for p in parameters},
                 all(p.kind != p.VAR_KEYWORD for p in parameters))
-    names = set()
+    names, complete = set(), True  # without __init__, no arguments
     for base in cls.__mro__:
         if '__init__' not in vars(base) or base is object:
             continue
+        complete = False
         parameters = inspect.signature(base.__init__).parameters.values()
         names |= {
             p.name
@@ -265,7 +266,7 @@ def _signature(cls: Any) -> Tuple[Set[str], bool]:
         } - {'self'}
         if all(p.kind != p.VAR_KEYWORD for p in parameters):
             return names, True
-    return names, False
+    return names, complete
 
 
 def _paths(node: Any, prefix: str = '') -> List[str]:

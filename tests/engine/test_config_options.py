@@ -104,6 +104,13 @@ def test_new_type_brings_its_own_arguments(cfg):
         check_options(cfg, {'model.backbone.patch_size': 8})
 
 
+def test_hook_that_takes_no_arguments(cfg):
+    cfg.custom_hooks = [dict(type='DistSamplerSeedHook')]
+    check_options(cfg, {'custom_hooks.0.priority': 'LOW'})
+    with pytest.raises(ValueError, match="custom_hooks.0 has no key 'every'"):
+        check_options(cfg, {'custom_hooks.0.every': 1})
+
+
 def test_list_entry_that_does_not_exist(cfg):
     with pytest.raises(ValueError, match='list of 2 entries'):
         check_options(cfg, {'train_dataloader.dataset.pipeline.2.prob': 1})
