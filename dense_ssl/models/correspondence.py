@@ -41,11 +41,14 @@ class Correspondence(nn.Module):
 
     Attributes:
         needs_boxes (bool): Whether view boxes are read.
+        needs_features (bool): Whether more than the size of feature maps is
+            read. If not, maps need not hold the right images.
         least (float): Pairs whose closeness is not above it are no pairs.
             Without a limit (default) a cell has one partner, its closest.
     """
 
     needs_boxes = False
+    needs_features = True
     least = float('-inf')
 
     def closeness(self, a: ViewMap, b: ViewMap) -> Tensor:
@@ -98,6 +101,7 @@ class GeometricCorrespondence(Correspondence):
     """
 
     needs_boxes = True
+    needs_features = False
 
     def __init__(self, radius: float = 0.7) -> None:
         super().__init__()

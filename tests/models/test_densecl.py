@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from dense_ssl.models import DenseCL
+from dense_ssl.models.batch_shuffle import BatchShuffle
 from dense_ssl.models.necks.dense_projector import DenseProjection
 from ..data_paths import shared_fixtures
 from ..distributed import run_distributed
@@ -457,3 +458,42 @@ def test_refuses_wrong_views():
     geometric = densecl(correspondence=dict(type='GeometricCorrespondence'))
     with pytest.raises(ValueError, match='no view boxes'):
         geometric.loss([torch.zeros(2, 3, 8, 8)] * 2, None)
+
+
+MAP, DENSE, GLOBAL = (4, 8, 8, 8), (4, 4, 8, 8), (4, 4)
+
+
+@pytest.mark.parametrize('options, expected', [
+    ({}, [MAP, GLOBAL, DENSE, GLOBAL]),
+    (dict(correspondence=dict(type='GeometricCorrespondence')),
+     [GLOBAL, DENSE, GLOBAL]),
+    (dict(loss_lambda=0.,
+          projector=dict(type='DenseProjector', in_channels=8,
+                         hidden_channels=16, out_channels=4,
+                         with_dense=False)), [GLOBAL]),
+])
+def test_only_what_is_read_is_sent_back(options, expected, monkeypatch):
+    sent = []
+
+    def unshuffle(self, x):
+        sent.append(tuple(x.shape))
+        return x
+
+    monkeypatch.setattr(BatchShuffle, 'unshuffle', unshuffle)
+    boxes = torch.tensor([0., 0., 1., 1.]).expand(4, 2, 4)
+    densecl(**options).loss(list(torch.randn(2, 4, 3, 32, 32)),
+                            samples(boxes))
+    assert sent == expected
+
+
+def test_an_fpn_trains_what_the_projector_reads_only():
+    model = densecl(
+        backbone=dict(type='ResNet', depth=18, out_indices=(0, 1, 2, 3)),
+        neck=dict(type='FPN', in_channels=[64, 128, 256, 512],
+                  out_channels=8))
+    losses = model.loss(list(torch.randn(2, 4, 3, 64, 64)),
+                        samples(torch.zeros(4, 2, 4)))
+    sum(losses[k] for k in ('loss_global', 'loss_dense')).backward()
+    assert all((p.grad is not None) == p.requires_grad
+               for p in model.parameters())
+    assert model.neck.lateral_convs[3].conv.weight.grad is not None

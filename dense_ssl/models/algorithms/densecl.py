@@ -11,6 +11,7 @@ from ..batch_shuffle import BatchShuffle
 from ..correspondence import Match, ViewMap
 from ..feature_queue import FeatureQueue
 from ..necks.dense_projector import DenseProjection
+from ..necks.fpn import freeze_unread
 from .base import MomentumSelfSupervisor, build_part
 
 
@@ -75,6 +76,7 @@ class DenseCL(MomentumSelfSupervisor):
                 f'loss_lambda={loss_lambda} weighs the dense loss, but the '
                 'projector has no dense branch: set with_dense=True, or '
                 'loss_lambda=0 for MoCo v2')
+        freeze_unread(self.neck, (-1, ))
         self.loss_lambda = loss_lambda
         self.shuffle_bn = shuffle_bn
         dim = self.projector.out_channels
@@ -92,11 +94,18 @@ class DenseCL(MomentumSelfSupervisor):
 
     @torch.no_grad()
     def encode_momentum(self, view: Tensor) -> Tuple[Tensor, DenseProjection]:
-        """Like :meth:`encode`, by the momentum copy, with shuffled BN."""
+        """Like :meth:`encode`, by the momentum copy, with shuffled BN.
+
+        A map that no correspondence reads comes back with the samples of
+        other processes in it.
+        """
         shuffle = BatchShuffle(view.shape[0], view.device, self.shuffle_bn)
         features, projection = self.encode(self.momentum_encoder,
                                            shuffle.shuffle(view))
-        return shuffle.unshuffle(features), DenseProjection(
+        if self.projector.with_dense and self.correspondence.needs_features:
+            features = shuffle.unshuffle(features)
+        # else their size alone is read, and they need not be sent back
+        return features, DenseProjection(
             *(x if x is None else shuffle.unshuffle(x) for x in projection))
 
     def loss(self, inputs: List[Tensor], data_samples: List[DataSample],
