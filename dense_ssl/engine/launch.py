@@ -1,5 +1,6 @@
 """From command-line arguments to a runner: what the tools share."""
 import argparse
+import copy
 import math
 import os
 import os.path as osp
@@ -60,13 +61,16 @@ def merge_arguments(cfg: Config, args: argparse.Namespace) -> None:
     options = flatten(args.cfg_options or {})
     check_options(cfg, options, variables=('data_root', 'view_size'))
     open_sections(cfg, options)
+    schedules = copy.deepcopy(cfg.get('param_scheduler') or [])
     cfg.merge_from_dict(options)
     if 'data_root' in options:
         retarget_data(cfg, options)
+    if 'model.queue_len' in options:
+        _fit_queues(cfg, 'error')  # what the user asks for is not changed
     if 'view_size' in options:
         resize_views(cfg, options['view_size'])
     if 'train_cfg.max_epochs' in options:
-        fit_schedule(cfg, options)
+        fit_schedule(cfg, schedules, options)
 
     cfg.launcher = args.launcher
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
@@ -108,9 +112,13 @@ def retarget_data(cfg: Config, options: dict) -> None:
     if 'train_dataloader.dataset.data_root' not in options:
         dataset.data_root = str(options['data_root'])
     if 'model.queue_len' not in options:
-        for hook in cfg.get('custom_hooks') or []:
-            if hook.get('type') == 'QueueLengthHook':
-                hook.if_longer = 'fit'
+        _fit_queues(cfg, 'fit')
+
+
+def _fit_queues(cfg: Config, if_longer: str) -> None:
+    for hook in cfg.get('custom_hooks') or []:
+        if hook.get('type') == 'QueueLengthHook':
+            hook.if_longer = if_longer
 
 
 def resize_views(cfg: Config, size) -> None:
@@ -119,9 +127,12 @@ def resize_views(cfg: Config, size) -> None:
     Crops with a size of their own keep its ratio to the others'.
 
     Raises:
-        ValueError: The pipeline has no GeometricMultiView, or a crop's size
-            would be no whole number.
+        ValueError: ``size`` is no positive whole number, the pipeline has no
+            GeometricMultiView, or a crop's size would be no whole number.
     """
+    if not isinstance(size, int) or size < 1:
+        raise ValueError(f'--cfg-options view_size={size}: a number of pixels '
+                         'is needed, e.g. view_size=96')
     views = [
         step for step in cfg.train_dataloader.dataset.pipeline
         if step['type'] == 'GeometricMultiView'
@@ -152,29 +163,45 @@ def _resized(scale, old, new):
     return resized
 
 
-def fit_schedule(cfg: Config, options: dict) -> None:
+def fit_schedule(cfg: Config, before: list, options: dict) -> None:
     """Stretch the parameter schedules to a new number of epochs.
 
     A learning rate that ends with training shall do so when the length of
     training changes; warm-ups keep theirs while they fit, and go where no
-    epoch is left for them. Schedules changed by ``options`` are left as they
-    are.
+    epoch is left for them. What ``options`` say of a schedule stays.
+
+    Args:
+        cfg: The config with ``options`` merged into it.
+        before: Its ``param_scheduler`` as it was before.
+        options: Dotted keys and values.
     """
-    schedules = [s for s in cfg.get('param_scheduler') or [] if s.by_epoch]
+    after = cfg.get('param_scheduler') or []
+    if not (isinstance(after, list) and len(after) == len(before)):
+        return  # the user's own, or one for each of several optimisers
     epochs = cfg.train_cfg.max_epochs
-    old = max((s.get('end', 0) for s in schedules), default=0)
-    if any(k.startswith('param_scheduler') for k in options) or not old:
+    by_epoch = [s.get('by_epoch', True) for s in before]
+    old = max((s.get('end', 0) for s, e in zip(before, by_epoch) if e),
+              default=0)
+    if 'param_scheduler' in options or not old:
         return
-    for s in schedules:
-        begin, end = s.get('begin', 0), s.get('end', old)
-        s.begin = min(begin, epochs - 1) if begin else begin
-        s.end = epochs if end == old else min(end, epochs - 1)
-        if s.get('T_max') == end - begin:
-            s.T_max = s.end - s.begin
+    for i, (was, s) in enumerate(zip(before, after)):
+        if not by_epoch[i]:
+            continue
+
+        def fit(name, value):
+            if f'param_scheduler.{i}.{name}' not in options:
+                s[name] = value
+
+        begin, end = was.get('begin', 0), was.get('end', old)
+        if begin:
+            fit('begin', min(begin, epochs - 1))
+        fit('end', epochs if end == old else min(end, epochs - 1))
+        if was.get('T_max') == end - begin:
+            fit('T_max', s.end - s.get('begin', 0))
     # mmengine refuses a schedule without an epoch.
     cfg.param_scheduler = [
-        s for s in cfg.param_scheduler
-        if not s.by_epoch or s.end > s.get('begin', 0)
+        s for s, e in zip(after, by_epoch)
+        if not e or s.end > s.get('begin', 0)
     ]
 
 

@@ -69,7 +69,7 @@ def pretrain_options(data, budget: Budget) -> List[str]:
         'model.backbone.depth': 18,
         'model.projector.in_channels': R18[-1],
         'model.projector.hidden_channels': R18[-1],
-        'model.queue_len': 1024,
+        'model.queue_len': min(1024, 1 << (images.bit_length() - 1)),
         # 0.999 would hardly move the momentum network in so few steps
         'model.momentum': 0.99,
         'train_dataloader.dataset.pipeline.1.view_size': budget.view_size,

@@ -1,4 +1,5 @@
 import argparse
+import copy
 import os
 import re
 import subprocess
@@ -29,12 +30,12 @@ SMALL = [
 ]
 
 
-def merged(tmp_path, *arguments):
+def merged(tmp_path, *arguments, preset=PRESET):
     parser = argparse.ArgumentParser()
     launch.add_common_arguments(parser)
     add_train_arguments(parser)
     args = parser.parse_args(
-        [str(PRESET), '--work-dir', str(tmp_path), *arguments])
+        [str(preset), '--work-dir', str(tmp_path), *arguments])
     with DefaultScope.overwrite_default_scope('dense_ssl'):
         cfg = launch.load_config(args.config)
         launch.merge_arguments(cfg, args)
@@ -58,6 +59,12 @@ def test_queue_length_given_with_data_root_is_kept_to(tmp_path):
                  'model.queue_len=512')
     assert cfg.model.queue_len == 512
     assert queue_hook(cfg).if_longer == 'error'
+    folder = CONFIGS / 'densecl_resnet50_8xb32-coslr-200e_folder.py'
+    kept, fitted = (
+        merged(tmp_path, '--cfg-options', *options, preset=folder)
+        for options in (['model.queue_len=512'], ['model.momentum=0.9']))
+    assert queue_hook(kept).if_longer == 'error'
+    assert queue_hook(fitted).if_longer == 'fit'
 
 
 def test_options_reach_the_config(tmp_path):
@@ -208,6 +215,14 @@ def test_launcher_refuses_a_wrong_number_of_processes():
     assert "'two'" in done.stderr
 
 
+def fit(cfg, options=()):
+    """As merge_arguments() does."""
+    before = copy.deepcopy(cfg.param_scheduler)
+    options = dict(options)
+    cfg.merge_from_dict(options)
+    launch.fit_schedule(cfg, before, options)
+
+
 def test_learning_rate_follows_the_number_of_epochs():
     cfg = Config(
         dict(
@@ -221,20 +236,40 @@ def test_learning_rate_follows_the_number_of_epochs():
                     end=100,
                     T_max=95)
             ]))
-    launch.fit_schedule(cfg, {'train_cfg.max_epochs': 6})
+    fit(cfg)
     assert [(s.begin, s.end) for s in cfg.param_scheduler] == [(0, 5), (5, 6)]
     assert cfg.param_scheduler[1].T_max == 1
     cfg.train_cfg.max_epochs = 3
-    launch.fit_schedule(cfg, {'train_cfg.max_epochs': 3})
+    fit(cfg)
     assert [(s.begin, s.end) for s in cfg.param_scheduler] == [(0, 2), (2, 3)]
-    cfg.train_cfg.max_epochs = 50
-    launch.fit_schedule(
-        cfg, {'train_cfg.max_epochs': 50, 'param_scheduler.0.end': 2})
-    assert cfg.param_scheduler[1].end == 3  # the user's own schedule
     cfg.train_cfg.max_epochs = 1
-    launch.fit_schedule(cfg, {'train_cfg.max_epochs': 1})
+    fit(cfg)
     (cosine, ) = cfg.param_scheduler  # no epoch for the warm-up
     assert (cosine.begin, cosine.end, cosine.T_max) == (0, 1, 1)
+
+
+@pytest.mark.parametrize('by_epoch', [dict(by_epoch=True), {}])
+def test_what_options_say_of_a_schedule_stays(by_epoch):
+    cfg = Config(
+        dict(
+            train_cfg=dict(max_epochs=8),
+            param_scheduler=[
+                dict(type='LinearLR', begin=0, end=5, **by_epoch),
+                dict(type='CosineAnnealingLR', begin=5, end=100, T_max=95,
+                     **by_epoch),
+                dict(type='LinearLR', begin=0, end=900, by_epoch=False)
+            ]))
+    fit(cfg, {'param_scheduler.0.end': 1, 'param_scheduler.1.begin': 1})
+    warm_up, cosine, by_iteration = cfg.param_scheduler
+    assert (warm_up.begin, warm_up.end) == (0, 1)
+    assert (cosine.begin, cosine.end, cosine.T_max) == (1, 8, 7)
+    assert by_iteration.end == 900
+    cfg.train_cfg.max_epochs = 4
+    fit(cfg, {'param_scheduler.1.end': 6, 'param_scheduler.1.T_max': 9})
+    cosine = cfg.param_scheduler[1]
+    assert (cosine.begin, cosine.end, cosine.T_max) == (1, 6, 9)
+    cfg.param_scheduler = dict(type='ConstantLR')  # not ours to stretch
+    fit(cfg)
 
 
 def views_config(*crops):
@@ -256,6 +291,12 @@ def test_view_size_reaches_the_views():
     cfg.train_dataloader.dataset.pipeline = []
     with pytest.raises(ValueError, match='no GeometricMultiView'):
         launch.resize_views(cfg, 96)
+
+
+@pytest.mark.parametrize('size', [0, -32, 31.5, 'abc'])
+def test_view_size_is_a_number_of_pixels(size):
+    with pytest.raises(ValueError, match=f'view_size={size}: .* pixels'):
+        launch.resize_views(views_config({}), size)
 
 
 def test_view_size_cannot_resize_scales_of_unknown_kind():
