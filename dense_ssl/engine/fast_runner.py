@@ -5,6 +5,7 @@ from operator import attrgetter
 from typing import List, Optional
 
 import torch
+from mmengine.dist import broadcast
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.checkpoint import checkpoint
@@ -34,8 +35,18 @@ class FastRunner(Runner):
 
     def wrap_model(self, model_wrapper_cfg: Optional[dict],
                    model: nn.Module) -> nn.Module:
-        """Prepare, then wrap as the original does."""
+        """Prepare, then wrap as the original does.
+
+        Raises:
+            ValueError: Options that exclude each other.
+        """
         speed = self.cfg.get('speed') or {}
+        if speed.get('compile') and speed.get('checkpoint'):
+            # The compiler wants another kind of context for recomputation.
+            raise ValueError(
+                'speed.compile and speed.checkpoint (--compile and '
+                '--checkpoint-activations) do not work together: leave one '
+                'of them out')
         if speed.get('channels_last'):
             # Before the layout changes, or the same seed would give other
             # weights: random numbers are filled in in memory order.
@@ -50,8 +61,12 @@ class FastRunner(Runner):
 
     def _init_model_weights(self) -> None:
         speed = self.cfg.get('speed') or {}
-        if not speed.get('channels_last'):  # else done, and sent by DDP
+        if not speed.get('channels_last'):
             super()._init_model_weights()
+            return
+        # Done already, and weights are sent by DDP; queues are not.
+        for buffer in self.model.buffers():
+            broadcast(buffer.data)
 
 
 def checkpoint_activations(module: nn.Module) -> None:

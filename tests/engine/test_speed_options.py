@@ -1,5 +1,6 @@
 """Options for speed: all algorithms train with them, to the same losses."""
 import argparse
+import os
 import shutil
 
 import numpy as np
@@ -10,10 +11,12 @@ from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
 
 from dense_ssl.engine.device_colour import leave_colours_to_device
+from dense_ssl.engine.devices import prepare_devices
 from dense_ssl.engine.fast_runner import checkpoint_activations
 from dense_ssl.engine.train_options import (add_train_arguments,
                                             merge_train_arguments)
 from dense_ssl.registry import HOOKS
+from ..distributed import run_distributed
 from ..models.tiny_mcl import mcl_config
 from .runs import CONFIGS, Recorder, config, image_folder, train
 
@@ -135,9 +138,58 @@ def test_compiled_backbones(images, tmp_path, name):
 
 
 def test_data_wait_is_logged(images, tmp_path):
-    runner, _ = train(recipe(PIXPRO, images, tmp_path))
-    shares = runner.message_hub.get_scalar('train/data_wait').data[0]
-    assert len(shares) == 2 and all(0 <= s <= 1 for s in shares)
+    cfg = recipe(PIXPRO, images, tmp_path)
+    cfg.default_hooks.logger.interval = 2
+    runner, _ = train(cfg)
+    hub = runner.message_hub
+    waited, whole = (hub.get_scalar(f'train/{name}').data[0]
+                     for name in ('data_time', 'time'))
+    shares = hub.get_scalar('train/data_wait').data[0]
+    assert len(shares) == 2 and all(0 < s < 1 for s in shares)
+    # both iterations that the line of the log stands for
+    assert shares[1] == pytest.approx(sum(waited) / sum(whole))
+
+
+def test_compiling_and_recomputation_exclude_each_other(images, tmp_path):
+    cfg = recipe(DENSECL, images, tmp_path, '--compile')
+    cfg.speed.checkpoint = ['backbone']
+    with pytest.raises(ValueError, match='--compile and --checkpoint-act'):
+        train_fast(cfg)
+
+
+@HOOKS.register_module()
+class WatchQueues(Hook):
+    """Keeps the queues that training starts with."""
+    seen = []
+
+    def before_train_epoch(self, runner):
+        model = runner.model.module
+        for queue in (model.queue, model.dense_queue):
+            self.seen.append(queue.features.clone().numpy())
+
+
+def queues_of_two_processes(rank, world, images, work_dir):
+    os.environ['LOCAL_RANK'] = str(rank)
+    cfg = config(
+        DENSECL, images, work_dir, epochs=1, **{'model.queue_len': 64})
+    cfg.custom_hooks.append(dict(type='WatchQueues'))
+    cfg.launcher = 'pytorch'
+    cfg.randomness.diff_rank_seed = True
+    cfg.runner_type = 'dense_ssl.FastRunner'
+    cfg.speed = dict(channels_last=True)
+    prepare_devices(cfg)
+    train_fast(cfg)
+    return WatchQueues.seen
+
+
+def test_channels_last_queues_start_alike(tmp_path):
+    images = image_folder(tmp_path / 'images', 40)
+    first, second = run_distributed(
+        queues_of_two_processes, args=(str(images), str(tmp_path)))
+    assert len(first) == 2
+    for a, b in zip(first, second):
+        assert len(a) == 32  # shortened to fit the images
+        assert np.array_equal(a, b)
 
 
 class TestMerge:
@@ -181,12 +233,12 @@ class TestMerge:
 
     def test_flags(self):
         assert 'speed' not in self.cfg()
-        cfg = self.cfg('--channels-last', '--compile',
-                       '--checkpoint-activations')
+        cfg = self.cfg('--channels-last', '--compile')
+        assert cfg.runner_type == 'dense_ssl.FastRunner'
+        assert cfg.speed == dict(channels_last=True, compile=True)
+        cfg = self.cfg('--checkpoint-activations')
         assert cfg.runner_type == 'dense_ssl.FastRunner'
         assert cfg.speed == dict(
-            channels_last=True,
-            compile=True,
             checkpoint=[f'backbone.layer{i}' for i in (1, 2, 3, 4)])
 
 

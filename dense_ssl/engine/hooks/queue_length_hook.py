@@ -1,4 +1,5 @@
 """Queues that fit the data set."""
+from mmengine.dist import broadcast
 from mmengine.hooks import Hook
 
 from dense_ssl.models import FeatureQueue
@@ -44,4 +45,6 @@ class QueueLengthHook(Hook):
             return
         for queue in queues:
             queue.resize(fitting)
+            for buffer in queue.buffers():  # drawn at random by each process
+                broadcast(buffer.data)
         runner.logger.warning(f'{text}; shortened to {fitting}')
