@@ -83,17 +83,17 @@ def work(rank: int, args: argparse.Namespace, folder: str) -> None:
                 times[name].append(time.perf_counter() - start)
     result = {k: statistics.median(v) for k, v in times.items()}
     result['ratio'] = result['plain_s'] / result['ours_s']
-    # what a process holds of it: its batch, or everybody's
-    held = sum(x.numel() * x.element_size() for x in [images, *outputs])
+    # what a process holds of it in the end: its batch, or everybody's
+    batch = sum(x.numel() * x.element_size() for x in [images, *outputs])
     result.update(
-        ours_mib=held / 2**20, plain_mib=args.processes * held / 2**20)
+        ours_mib=batch / 2**20, plain_mib=args.processes * batch / 2**20)
     if rank == 0:
         if args.json:
             write_json(result, args.json)
         if args.json != '-':
             print(f'{args.processes} processes, batch {args.batch_size}: ours '
                   f'{1000 * result["ours_s"]:.1f} ms, '
-                  f'{result["ours_mib"]:.0f} MiB received; plain '
+                  f'{result["ours_mib"]:.0f} MiB gathered; plain '
                   f'{1000 * result["plain_s"]:.1f} ms, '
                   f'{result["plain_mib"]:.0f} MiB; '
                   f'{result["ratio"]:.2f} times as fast')

@@ -103,6 +103,7 @@ class Step:
             wrapper = Runner.build_optim_wrapper(
                 _NoRunner(self.model), cfg.optim_wrapper)
         self.optimizer = wrapper.optimizer
+        self.clip_grad = wrapper.clip_grad_kwargs
         encoder = self.model.momentum_encoder
         if encoder.end_momentum is not None:
             encoder.set_total_steps(10**6)
@@ -129,6 +130,10 @@ class Step:
         return self.model.parse_losses(losses)[0]
 
     def update(self) -> None:
+        if self.clip_grad:
+            self.scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(
+                self.model.parameters(), **self.clip_grad)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
@@ -188,6 +193,7 @@ def measure(step: Step, args: argparse.Namespace) -> dict:
         ratio_backbone=result['step_s'] / result['backbone_floor_s'],
         ratio_network=result['step_s'] / result['network_floor_s'],
         images_per_s=args.batch_size / result['step_s'])
+    del passes, floors, tasks, task  # they hold copies of their inputs
     if step.device.type == 'cuda':
         torch.cuda.reset_peak_memory_stats(step.device)
         step()
