@@ -5,6 +5,7 @@ import os.path as osp
 import mmengine
 from mmengine.evaluator import DumpResults
 
+from dense_ssl.engine.checkpoint_check import check_checkpoint
 from dense_ssl.engine.clean_errors import clean_errors
 from dense_ssl.engine.launch import (add_common_arguments, build_runner,
                                      load_config, merge_arguments,
@@ -28,9 +29,10 @@ def main():
         cfg = load_config(args.config)
         require_test_loop(cfg, args.config)
         merge_arguments(cfg, args)
-        cfg.load_from = args.checkpoint
+        cfg.load_from, cfg.resume = args.checkpoint, False
         notes = prepare_devices(cfg)
         runner = build_runner(cfg, notes)
+        check_checkpoint(runner, testing=True)
         if args.out and args.out_item == 'pred':
             runner.test_evaluator.metrics.append(
                 DumpResults(out_file_path=args.out))

@@ -1,6 +1,7 @@
 """Train a model."""
 import argparse
 
+from dense_ssl.engine.checkpoint_check import check_checkpoint
 from dense_ssl.engine.clean_errors import clean_errors
 from dense_ssl.engine.launch import (add_common_arguments, build_runner,
                                      load_config, merge_arguments,
@@ -23,7 +24,9 @@ def main():
         merge_train_arguments(cfg, args)
         merge_init_arguments(cfg, args)
         notes = prepare_devices(cfg)
-        build_runner(cfg, notes).train()
+        runner = build_runner(cfg, notes)
+        check_checkpoint(runner)
+        runner.train()
 
 
 if __name__ == '__main__':

@@ -63,7 +63,12 @@ def format_mismatch(match, causes: List[str]) -> str:
         f'"{part.target_prefix}*" of the model '
         f'({len(match.pairs)} of {match.total} keys match).'
     ]
-    lines += [f'  likely cause: {cause}' for cause in causes]
+    return '\n'.join(lines + mismatch_details(match, causes))
+
+
+def mismatch_details(match, causes: List[str]) -> List[str]:
+    """Likely causes and the keys that do not fit, as lines of text."""
+    lines = [f'  likely cause: {cause}' for cause in causes]
     shapes = [
         f'{key}: {source} in the file, {target} in the model'
         for key, source, target in match.wrong_shape
@@ -76,7 +81,7 @@ def format_mismatch(match, causes: List[str]) -> str:
         if keys:
             lines.append(f'  {title} ({len(keys)}):')
             lines += [f'    {key}' for key in _shorten(keys)]
-    return '\n'.join(lines)
+    return lines
 
 
 def show_every_key() -> None:

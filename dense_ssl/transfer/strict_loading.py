@@ -1,6 +1,6 @@
 """Filling parts of a model from a checkpoint: every key, or nothing at all."""
 from dataclasses import dataclass, field
-from typing import Dict, List, Mapping, Sequence, Tuple
+from typing import Container, Dict, List, Mapping, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ class Part:
 
 
 @dataclass
-class _Match:
+class Match:
     """How one part's keys meet."""
     part: Part
     total: int = 0
@@ -85,7 +85,9 @@ def match_parts(target: nn.Module, state_dict: Mapping[str, Tensor],
         for part in parts
         for key in target_state if key.startswith(part.target_prefix)
     }
-    matches = [_match(target_state, state_dict, part, used) for part in parts]
+    matches = [
+        match_part(target_state, state_dict, part, used) for part in parts
+    ]
     failed = [match for match in matches if not match.ok]
     if failed:
         raise TransferError('\n'.join(
@@ -123,10 +125,15 @@ def load_part(target: nn.Module, state_dict: Mapping[str, Tensor],
     return load_parts(target, state_dict, [part])
 
 
-def _match(target_state: Mapping[str, Tensor],
-           state_dict: Mapping[str, Tensor], part: Part,
-           used: set) -> _Match:
-    match = _Match(part)
+def match_part(target_state: Mapping[str, Tensor],
+               state_dict: Mapping[str, Tensor], part: Part,
+               used: Container[str]) -> Match:
+    """Compare one part's keys; checkpoint keys in ``used`` are expected.
+
+    Raises:
+        TransferError: The model has nothing under the part's prefix.
+    """
+    match = Match(part)
     targets = {
         key[len(part.target_prefix):]: tensor
         for key, tensor in target_state.items()

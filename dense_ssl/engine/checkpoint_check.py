@@ -1,0 +1,202 @@
+"""Whether a run's checkpoint fits its model, before time is spent on it.
+
+mmengine loads what matches and only warns of the rest: a file that does not
+fit would be trained on, or tested, with random weights.
+"""
+from collections import Counter
+from typing import Dict, List, Mapping, Optional, Tuple
+
+from mmengine.model import is_model_wrapper
+from mmengine.runner import CheckpointLoader, Runner, find_latest_checkpoint
+from torch import Tensor, nn
+
+from dense_ssl.models import FeatureQueue
+from dense_ssl.transfer.diagnosis import likely_causes, prefixes_with
+from dense_ssl.transfer.errors import TransferError
+from dense_ssl.transfer.report import mismatch_details
+from dense_ssl.transfer.strict_loading import Match, Part, match_part
+
+__all__ = ['check_checkpoint']
+
+_BACKBONE = 'backbone.'
+
+
+def check_checkpoint(runner: Runner, testing: bool = False) -> None:
+    """Check the file that ``runner`` will load or resume from, if any.
+
+    Every tensor of the model must be in the file with the same shape, and
+    the file must have no others of the model's networks. Networks that the
+    model lacks are named in the log, or refused where a run is resumed. A
+    queue may have another length: it starts anew. ``num_batches_tracked`` may
+    be absent. The model is left as it is.
+
+    Args:
+        runner: Not yet started.
+        testing: Whether the checkpoint is the argument of tools/test.py.
+
+    Raises:
+        TransferError: The file cannot be read or does not fit, or, to resume
+            from, lacks the state of a training run.
+    """
+    resume = bool(runner.cfg.get('resume'))
+    name, path = _which(runner, resume, testing)
+    if path is None:
+        return
+    content = _read(name, path)
+    if resume:
+        _check_training_state(name, path, content)
+    model = runner.model
+    model = model.module if is_model_wrapper(model) else model
+    target, weights = model.state_dict(), _weights(content)
+    spare = {} if resume else _spare(target, weights)
+    used = {*target, *(key for key in weights if _network(key) in spare)}
+    match = match_part(target, weights, Part('', '', 'model'), used)
+    notes = _let_queues_go(model, match)
+    if not match.ok:
+        header = (
+            f'{name} does not fit the model: {len(match.pairs)} of its '
+            f'{match.total} tensors are in the file with the same shape.')
+        raise TransferError('\n'.join([
+            header, *mismatch_details(match, _causes(target, weights, match)),
+            _remedy(path, resume, testing)
+        ]))
+    if spare:
+        notes.append('in the file, not used: ' + ', '.join(
+            f'{network} ({count})' for network, count in spare.items()))
+    for note in notes:
+        runner.logger.info(f'{name}: {note}')
+
+
+def _which(runner: Runner, resume: bool,
+           testing: bool) -> Tuple[str, Optional[str]]:
+    """What messages call the file, and the file that mmengine will take."""
+    path = runner.cfg.get('load_from')
+    if testing:
+        return f'checkpoint {path}', path
+    if not resume:
+        return f'load_from={path}', path
+    if path is None:
+        path = find_latest_checkpoint(runner.work_dir)
+    return f'--resume {path}', path
+
+
+def _read(name: str, path: str) -> dict:
+    """The file as mmengine reads it: of any origin that it knows."""
+    try:
+        content = CheckpointLoader.load_checkpoint(path, 'cpu', 'silent')
+    except Exception as error:  # of whatever loader or format
+        reason = (str(error).splitlines() or [''])[0][:200].rstrip('.')
+        raise TransferError(
+            f'{name} cannot be read: {type(error).__name__}: {reason}. Name a '
+            'checkpoint that training wrote, epoch_N.pth or iter_N.pth in its '
+            '--work-dir.') from error
+    if not isinstance(content, dict):
+        raise TransferError(
+            f'{name} holds a {type(content).__name__}, not a dict of weights.')
+    return content
+
+
+def _check_training_state(name: str, path: str, content: dict) -> None:
+    """Raise where mmengine would fail, or start the optimiser anew."""
+    meta = content.get('meta')
+    meta = meta if isinstance(meta, dict) else {}
+    lacking = [f'meta.{key}' for key in ('epoch', 'iter') if key not in meta]
+    lacking += [
+        key for key in ('message_hub', 'optimizer') if key not in content
+    ]
+    if lacking:
+        raise TransferError(
+            f'{name} is no checkpoint that a run can go on from: it lacks '
+            f'{", ".join(lacking)}. To start a new run from its weights, say '
+            f'--init-from {path} instead, or --cfg-options load_from={path} '
+            'if it holds all of the model.')
+
+
+def _weights(content: dict) -> Dict[str, Tensor]:
+    """Tensors by the names under which mmengine would load them."""
+    state = content.get('state_dict', content)
+    if not isinstance(state, dict):
+        return {}
+    return {
+        key[len('module.'):] if key.startswith('module.') else key: value
+        for key, value in state.items()
+        if isinstance(key, str) and isinstance(value, Tensor)
+    }
+
+
+def _network(key: str) -> str:
+    """The part of the model that a tensor belongs to."""
+    names = key.split('.')
+    return '.'.join(names[:2 if names[0] == 'momentum_encoder' else 1])
+
+
+def _spare(target: Mapping, weights: Mapping) -> Dict[str, int]:
+    """Networks that the file alone has, and the number of their tensors."""
+    known = {_network(key) for key in target}
+    return Counter(n for n in map(_network, weights) if n not in known)
+
+
+def _let_queues_go(model: nn.Module, match: Match) -> List[str]:
+    """Accept queues of another length, in place; what to say of them.
+
+    A run on other data has other lengths, see QueueLengthHook.
+    """
+    queues = {
+        f'{name}.features'
+        for name, m in model.named_modules() if isinstance(m, FeatureQueue)
+    }
+    fine = [(key, old, new) for key, old, new in match.wrong_shape
+            if key in queues and old[1:] == new[1:]]
+    match.wrong_shape = [item for item in match.wrong_shape
+                         if item not in fine]
+    return [
+        f'{key} has {old[0]} keys in the file and {new[0]} in the model, and '
+        'starts anew' for key, old, new in fine
+    ]
+
+
+def _causes(target: Mapping, weights: Mapping, match: Match) -> List[str]:
+    if not weights:
+        return ['the file holds no weights at its top level nor under '
+                '"state_dict".']
+    prefix = _BACKBONE if any(k.startswith(_BACKBONE) for k in target) else ''
+    wanted = [k[len(prefix):] for k in target if k.startswith(prefix)]
+    if any(prefix + key in weights for key in wanted):
+        missing, unexpected = ([
+            key[len(prefix):] for key in keys if key.startswith(prefix)
+        ] for keys in (match.missing, match.unexpected))
+        causes = []
+        if missing or unexpected:
+            causes = likely_causes(prefix, prefix, weights, target, missing,
+                                   unexpected)
+        return causes + _absent(target, weights)
+    found = prefixes_with(weights, wanted)
+    if found:
+        other, count = next(iter(found.items()))
+        where = f'as "{other}*"' if other else 'without that prefix'
+        return [f'other names: {count} of {len(wanted)} tensors of '
+                f'"{prefix}*" are in the file {where}.']
+    heads = Counter(map(_network, weights)).most_common(8)
+    return ['another model: the file has ' + ', '.join(
+        f'{head} ({count})' for head, count in heads) + '.']
+
+
+def _absent(target: Mapping, weights: Mapping) -> List[str]:
+    has = {key.split('.')[0] for key in weights}
+    heads = dict.fromkeys(key.split('.')[0] for key in target)
+    lacks = [head for head in heads if head not in has]
+    return [f'the file has nothing of {", ".join(lacks)}.'] if lacks else []
+
+
+def _remedy(path: str, resume: bool, testing: bool) -> str:
+    if testing:
+        return ('Give the checkpoint that was trained with this config. '
+                'Pre-trained weights are fine-tuned before they are tested: '
+                'tools/benchmarks/train.py.')
+    start = (f'--init-from {path} (a part of it: --init-parts backbone), '
+             'which knows other names too')
+    if resume:
+        return ('Resume with the config and options that wrote the file. To '
+                f'start a new run from its weights: {start}.')
+    return ('Give a file of this very model, or start from the parts that '
+            f'fit: {start}.')
