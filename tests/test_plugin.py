@@ -34,7 +34,7 @@ def test_script_that_inherits_a_config_trains(tmp_path):
     (tmp_path / 'images').mkdir()
     rng = np.random.default_rng(0)
     for i in range(8):
-        pixels = rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)
+        pixels = rng.integers(0, 255, (224, 224, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / 'images' / f'{i}.png')
     (tmp_path / 'config.py').write_text(CONFIG)
     (tmp_path / 'script.py').write_text(SCRIPT)
