@@ -65,8 +65,8 @@ def merge_arguments(cfg: Config, args: argparse.Namespace) -> None:
     cfg.merge_from_dict(options)
     if 'data_root' in options:
         retarget_data(cfg, options)
-    if 'model.queue_len' in options:
-        _fit_queues(cfg, 'error')  # what the user asks for is not changed
+    if 'model.queue_len' in options:  # what the user asks for is kept to
+        _set_if_longer(cfg, 'error', options)
     if 'view_size' in options:
         resize_views(cfg, options['view_size'])
     if 'train_cfg.max_epochs' in options:
@@ -112,13 +112,15 @@ def retarget_data(cfg: Config, options: dict) -> None:
     if 'train_dataloader.dataset.data_root' not in options:
         dataset.data_root = str(options['data_root'])
     if 'model.queue_len' not in options:
-        _fit_queues(cfg, 'fit')
+        _set_if_longer(cfg, 'fit', options)
 
 
-def _fit_queues(cfg: Config, if_longer: str) -> None:
-    for hook in cfg.get('custom_hooks') or []:
-        if hook.get('type') == 'QueueLengthHook':
-            hook.if_longer = if_longer
+def _set_if_longer(cfg: Config, what: str, options: dict) -> None:
+    """What QueueLengthHook does, unless ``options`` say it."""
+    for i, hook in enumerate(cfg.get('custom_hooks') or []):
+        given = f'custom_hooks.{i}.if_longer' in options
+        if hook.get('type') == 'QueueLengthHook' and not given:
+            hook.if_longer = what
 
 
 def resize_views(cfg: Config, size) -> None:

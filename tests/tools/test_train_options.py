@@ -64,6 +64,10 @@ def test_queue_length_given_with_data_root_is_kept_to(tmp_path):
         merged(tmp_path, '--cfg-options', *options, preset=folder)
         for options in (['model.queue_len=512'], ['model.momentum=0.9']))
     assert queue_hook(kept).if_longer == 'error'
+    number = kept.custom_hooks.index(queue_hook(kept))
+    warned = merged(tmp_path, '--cfg-options', 'model.queue_len=512',
+                    f'custom_hooks.{number}.if_longer=warn', preset=folder)
+    assert queue_hook(warned).if_longer == 'warn'
     assert queue_hook(fitted).if_longer == 'fit'
 
 
