@@ -2,7 +2,7 @@
 
 In one process, interleaved, medians, as ratios to the first:
 
-    python tools/benchmarks/speed/compare_steps.py DENSECL.py MOCOV2.py
+    python tools/benchmarks/speed/compare_steps.py MOCOV2.py DENSECL.py
     python tools/benchmarks/speed/compare_steps.py CONFIG \\
         --switches plain channels-last bf16 channels-last+bf16 compile
 
@@ -29,6 +29,8 @@ def switches(text: str) -> dict:
     if unknown:
         raise argparse.ArgumentTypeError(
             f'{text}: use {", ".join(SWITCHES)}, joined by +')
+    if set(AMP) <= set(names):
+        raise argparse.ArgumentTypeError(f'{text}: one precision at a time')
     return dict(
         name=text,
         channels_last='channels-last' in names,
