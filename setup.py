@@ -1,5 +1,6 @@
 """Packaging. Configs, tools and the model index travel in the wheel as
 ``dense_ssl/.mim``, where mim and ``dense_ssl::...`` config paths look."""
+
 import os
 import shutil
 from pathlib import Path
@@ -52,7 +53,8 @@ def copy_mim(mim, items=MIM_ITEMS):
                 source,
                 target,
                 dirs_exist_ok=True,
-                ignore=shutil.ignore_patterns('__pycache__', '*.py[cod]'))
+                ignore=shutil.ignore_patterns('__pycache__', '*.py[cod]'),
+            )
         else:
             shutil.copy2(source, target)
 
@@ -71,14 +73,12 @@ class BuildWithMim(build_py):
 
 
 class EditableWithMim(editable_wheel):
-
     def run(self):
         link_mim()
         super().run()
 
 
 class DevelopWithMim(develop):
-
     def run(self):
         link_mim()
         super().run()
@@ -106,8 +106,6 @@ setup(
     python_requires='>=3.9',
     install_requires=requirements('runtime'),
     extras_require=extras,
-    cmdclass=dict(
-        build_py=BuildWithMim,
-        editable_wheel=EditableWithMim,
-        develop=DevelopWithMim),
-    zip_safe=False)
+    cmdclass=dict(build_py=BuildWithMim, editable_wheel=EditableWithMim, develop=DevelopWithMim),
+    zip_safe=False,
+)

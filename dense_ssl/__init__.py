@@ -4,6 +4,7 @@
 parts available; with ``default_scope='dense_ssl'`` mmpretrain's and mmengine's
 parts are found by their plain names too.
 """
+
 from .compat import check_versions, register_config_paths
 from .version import __version__
 

@@ -4,6 +4,7 @@ The OpenMMLab packages exist twice: the original distributions and maintained
 forks under other distribution names. Both are imported by the same names, so
 everything here goes by import name and the module's own ``__version__``.
 """
+
 import importlib
 import importlib.util
 from pathlib import Path
@@ -13,8 +14,10 @@ from packaging.specifiers import SpecifierSet
 
 __all__ = ['VersionError', 'REQUIRED', 'OPTIONAL', 'check_versions', 'require']
 
-_SET_UP = ('Run `make setup` in the repository, or install what '
-           'requirements/mmlab.txt and requirements/mmcv.txt name')
+_SET_UP = (
+    'Run `make setup` in the repository, or install what '
+    'requirements/mmlab.txt and requirements/mmcv.txt name'
+)
 
 REQUIRED = {
     'torch': '>=2.0,<3',
@@ -35,8 +38,7 @@ class VersionError(ImportError):
 def _remedy(name: str, wanted: str) -> str:
     if name == 'torch':
         return f'`pip install "torch{wanted}"` (tested: 2.11.0)'
-    return (f'{_SET_UP}; with the original OpenMMLab packages: '
-            f'`mim install "{name}{wanted}"`')
+    return f'{_SET_UP}; with the original OpenMMLab packages: `mim install "{name}{wanted}"`'
 
 
 def require(name: str) -> ModuleType:
@@ -58,14 +60,16 @@ def require(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != name:  # present, but something it needs is not
             raise
-        raise VersionError(f'dense_ssl needs {name} {wanted}, which is not '
-                           f'installed. {_remedy(name, wanted)}.') from None
+        raise VersionError(
+            f'dense_ssl needs {name} {wanted}, which is not installed. {_remedy(name, wanted)}.'
+        ) from None
     found = str(module.__version__)
     # A local build tag such as +cu130 says nothing about compatibility.
     public = found.split('+')[0]
     if not SpecifierSet(wanted).contains(public, prereleases=True):
-        raise VersionError(f'dense_ssl needs {name} {wanted}, found {found}. '
-                           f'{_remedy(name, wanted)}.')
+        raise VersionError(
+            f'dense_ssl needs {name} {wanted}, found {found}. {_remedy(name, wanted)}.'
+        )
     return module
 
 
@@ -84,6 +88,7 @@ def check_versions() -> None:
 
 def _resolves_to(package: str, folder: Path) -> bool:
     from mmengine.utils import get_installed_path
+
     try:
         return Path(get_installed_path(package)).resolve() == folder
     except Exception:  # whatever a broken lookup raises, it did not resolve
@@ -100,6 +105,7 @@ def register_config_paths() -> None:
     mmengine then falls back to the module's own location.
     """
     from mmengine.config import utils
+
     table = utils.MODULE2PACKAGE
     for name in ('dense_ssl', 'mmpretrain', 'mmdet', 'mmseg'):
         try:

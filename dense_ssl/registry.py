@@ -4,15 +4,32 @@ Each one is a child of mmpretrain's registry of the same name, so a lookup that
 fails here falls through to mmpretrain and then to mmengine. Parts of other
 packages are reached by prefix, e.g. ``mmdet.FPN``.
 """
+
 from mmengine.registry import Registry
 from mmpretrain import registry as parent
 
 __all__ = [
-    'MODELS', 'MODEL_WRAPPERS', 'WEIGHT_INITIALIZERS', 'BATCH_AUGMENTS',
-    'TASK_UTILS', 'DATASETS', 'TRANSFORMS', 'DATA_SAMPLERS', 'RUNNERS',
-    'RUNNER_CONSTRUCTORS', 'LOOPS', 'HOOKS', 'LOG_PROCESSORS', 'OPTIMIZERS',
-    'OPTIM_WRAPPERS', 'OPTIM_WRAPPER_CONSTRUCTORS', 'PARAM_SCHEDULERS',
-    'METRICS', 'EVALUATORS', 'VISUALIZERS', 'VISBACKENDS'
+    'MODELS',
+    'MODEL_WRAPPERS',
+    'WEIGHT_INITIALIZERS',
+    'BATCH_AUGMENTS',
+    'TASK_UTILS',
+    'DATASETS',
+    'TRANSFORMS',
+    'DATA_SAMPLERS',
+    'RUNNERS',
+    'RUNNER_CONSTRUCTORS',
+    'LOOPS',
+    'HOOKS',
+    'LOG_PROCESSORS',
+    'OPTIMIZERS',
+    'OPTIM_WRAPPERS',
+    'OPTIM_WRAPPER_CONSTRUCTORS',
+    'PARAM_SCHEDULERS',
+    'METRICS',
+    'EVALUATORS',
+    'VISUALIZERS',
+    'VISBACKENDS',
 ]
 
 
@@ -20,10 +37,8 @@ def _child(name: str, location: str) -> Registry:
     """A registry under mmpretrain's ``name``, filled by ``location``."""
     registry = getattr(parent, name)
     child = Registry(
-        registry.name,
-        parent=registry,
-        scope='dense_ssl',
-        locations=[f'dense_ssl.{location}'])
+        registry.name, parent=registry, scope='dense_ssl', locations=[f'dense_ssl.{location}']
+    )
     # From other scopes mmengine looks for a prefix among the root's own
     # children only: without this, `dense_ssl.DenseCL` would be found from
     # mmpretrain's scope, but not from mmengine's or mmdet's.

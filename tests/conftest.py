@@ -1,4 +1,5 @@
 """What holds for every test."""
+
 import pytest
 from mmengine.registry import DefaultScope
 

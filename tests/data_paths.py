@@ -1,4 +1,5 @@
 """Where the optional data of the tests lies; a test skips without it."""
+
 import os
 from pathlib import Path
 

@@ -1,4 +1,5 @@
 """Run a function in several real gloo processes."""
+
 import socket
 import traceback
 
@@ -11,10 +12,8 @@ def _worker(rank, world, port, function, args, queue):
     try:
         torch.set_num_threads(1)
         dist.init_process_group(
-            'gloo',
-            init_method=f'tcp://127.0.0.1:{port}',
-            rank=rank,
-            world_size=world)
+            'gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=world
+        )
         queue.put((rank, True, function(rank, world, *args)))
         dist.barrier()
         dist.destroy_process_group()
@@ -35,8 +34,7 @@ def run_distributed(function, world: int = 2, args: tuple = ()) -> list:
     context = mp.get_context('spawn')
     queue = context.Queue()
     processes = [
-        context.Process(
-            target=_worker, args=(r, world, port, function, args, queue))
+        context.Process(target=_worker, args=(r, world, port, function, args, queue))
         for r in range(world)
     ]
     for process in processes:

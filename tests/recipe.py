@@ -1,4 +1,5 @@
 """Inputs and weights of the parity fixtures, by their README's recipe."""
+
 import zlib
 
 import numpy as np

@@ -11,8 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def run(*command, **kwargs):
-    done = subprocess.run(
-        [str(c) for c in command], capture_output=True, text=True, **kwargs)
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, **kwargs)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -21,15 +20,25 @@ def run(*command, **kwargs):
 def wheel(tmp_path_factory):
     """A wheel built from a copy of the files that are in version control."""
     source = tmp_path_factory.mktemp('source')
-    names = run('git', 'ls-files', '-z', '--cached', '--others',
-                '--exclude-standard', cwd=ROOT).split('\0')
+    names = run(
+        'git', 'ls-files', '-z', '--cached', '--others', '--exclude-standard', cwd=ROOT
+    ).split('\0')
     for name in filter(None, names):
         if (ROOT / name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((ROOT / name).read_bytes())
     folder = tmp_path_factory.mktemp('wheel')
-    run(sys.executable, '-m', 'pip', 'wheel', '--no-deps',
-        '--no-build-isolation', '-w', folder, source)
+    run(
+        sys.executable,
+        '-m',
+        'pip',
+        'wheel',
+        '--no-deps',
+        '--no-build-isolation',
+        '-w',
+        folder,
+        source,
+    )
     assert not (source / 'dense_ssl' / '.mim').exists()
     return next(folder.glob('*.whl'))
 
@@ -53,8 +62,7 @@ def test_wheel_needs_no_particular_openmmlab_distribution(wheel):
     name = next(n for n in archive.namelist() if n.endswith('/METADATA'))
     lines = archive.read(name).decode().splitlines()
     needed = [
-        line for line in lines
-        if line.startswith('Requires-Dist:') and 'extra ==' not in line
+        line for line in lines if line.startswith('Requires-Dist:') and 'extra ==' not in line
     ]
     assert needed and not [n for n in needed if 'mm' in n or 'torch' in n]
     extras = {x.split()[1] for x in lines if x.startswith('Provides-Extra')}
@@ -63,16 +71,17 @@ def test_wheel_needs_no_particular_openmmlab_distribution(wheel):
 
 def test_configs_resolve_from_an_installed_wheel(wheel, tmp_path):
     target = tmp_path / 'site'
-    run(sys.executable, '-m', 'pip', 'install', '--no-deps', '--no-index',
-        '--target', target, wheel)
-    (tmp_path / 'cfg.py').write_text(
-        "_base_ = 'dense_ssl::_base_/default_runtime.py'")
-    code = ('import dense_ssl, mmengine\n'
-            f'assert dense_ssl.__file__.startswith({str(target)!r})\n'
-            "cfg = mmengine.Config.fromfile('cfg.py')\n"
-            "assert cfg.default_scope == 'dense_ssl'\n")
-    run(sys.executable, '-c', code, cwd=tmp_path,
-        env={**os.environ, 'PYTHONPATH': str(target)})
+    run(
+        sys.executable, '-m', 'pip', 'install', '--no-deps', '--no-index', '--target', target, wheel
+    )
+    (tmp_path / 'cfg.py').write_text("_base_ = 'dense_ssl::_base_/default_runtime.py'")
+    code = (
+        'import dense_ssl, mmengine\n'
+        f'assert dense_ssl.__file__.startswith({str(target)!r})\n'
+        "cfg = mmengine.Config.fromfile('cfg.py')\n"
+        "assert cfg.default_scope == 'dense_ssl'\n"
+    )
+    run(sys.executable, '-c', code, cwd=tmp_path, env={**os.environ, 'PYTHONPATH': str(target)})
 
 
 def test_model_index_lists_metafiles_with_existing_configs():

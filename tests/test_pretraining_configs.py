@@ -1,4 +1,5 @@
 """What every pre-training config must agree on with itself, and a step."""
+
 import argparse
 import math
 import re
@@ -11,18 +12,20 @@ from mmengine.registry import DefaultScope
 
 import dense_ssl  # noqa: F401
 from dense_ssl.engine import launch
-from dense_ssl.engine.train_options import (add_train_arguments,
-                                            merge_train_arguments)
+from dense_ssl.engine.train_options import add_train_arguments, merge_train_arguments
 from dense_ssl.registry import DATASETS, HOOKS, MODELS, OPTIMIZERS
 from tests.engine.runs import Recorder, image_folder
 
 ROOT = Path(__file__).resolve().parents[1] / 'configs'
 CONFIGS = sorted(
-    p.relative_to(ROOT).as_posix() for method in ('densecl', 'pixpro', 'mcl')
-    for p in (ROOT / method).glob('*.py'))
+    p.relative_to(ROOT).as_posix()
+    for method in ('densecl', 'pixpro', 'mcl')
+    for p in (ROOT / method).glob('*.py')
+)
 PROJECTS = sorted(
     f'../{p.relative_to(ROOT.parent).as_posix()}'
-    for p in ROOT.parent.glob('projects/*/configs/*.py'))
+    for p in ROOT.parent.glob('projects/*/configs/*.py')
+)
 
 
 def load(name: str) -> Config:
@@ -73,20 +76,27 @@ def test_no_config_contradicts_itself(name):
     assert contradictions(load(name)) == []
 
 
-@pytest.mark.parametrize('change, fault', [
-    ({'param_scheduler.0.end': 300}, 'ends after training'),
-    ({'train_cfg.max_epochs': 400}, 'nothing steers'),
-    ({'param_scheduler.0.T_max': 12}, 'cut off'),
-    ({'param_scheduler.0.milestones': [120, 200]}, 'steps after'),
-    ({'param_scheduler.0.by_epoch': False}, 'does not count epochs'),
-    ({'train_cfg': dict(by_epoch=False, max_iters=9)},
-     'training does not count'),
-    ({'model.backbone.init_cfg': dict(
-        type='Pretrained', checkpoint='torchvision://resnet50')},
-     'elsewhere'),
-    ({'load_from': 'x.pth'}, 'elsewhere'),
-    ({'val_dataloader': dict(batch_size=1)}, 'nothing is measured'),
-])
+@pytest.mark.parametrize(
+    'change, fault',
+    [
+        ({'param_scheduler.0.end': 300}, 'ends after training'),
+        ({'train_cfg.max_epochs': 400}, 'nothing steers'),
+        ({'param_scheduler.0.T_max': 12}, 'cut off'),
+        ({'param_scheduler.0.milestones': [120, 200]}, 'steps after'),
+        ({'param_scheduler.0.by_epoch': False}, 'does not count epochs'),
+        ({'train_cfg': dict(by_epoch=False, max_iters=9)}, 'training does not count'),
+        (
+            {
+                'model.backbone.init_cfg': dict(
+                    type='Pretrained', checkpoint='torchvision://resnet50'
+                )
+            },
+            'elsewhere',
+        ),
+        ({'load_from': 'x.pth'}, 'elsewhere'),
+        ({'val_dataloader': dict(batch_size=1)}, 'nothing is measured'),
+    ],
+)
 def test_contradictions_are_found(change, fault):
     cfg = load('densecl/densecl_resnet50_8xb32-coslr-200e_in1k.py')
     for key, value in change.items():
@@ -134,8 +144,7 @@ def small_options(cfg: Config) -> dict:
             options[key] = value
     # Left at their defaults in the configs.
     if cfg.model.get('tower'):
-        options.update({'model.tower.in_channels': 16,
-                        'model.tower.feat_channels': 16})
+        options.update({'model.tower.in_channels': 16, 'model.tower.feat_channels': 16})
     if 'num_classes' in cfg.model.head:
         options['model.head.in_channels'] = 16
     for name, part in cfg.model.items():
@@ -147,8 +156,8 @@ def small_options(cfg: Config) -> dict:
         if 'in_channels' in part and 'hidden_channels' in part:
             from_stage = not has_neck or name == 'instance_projector'
             options[f'model.{name}.in_channels'] = (
-                16 if name.endswith('predictor') else
-                512 if from_stage else 16)
+                16 if name.endswith('predictor') else 512 if from_stage else 16
+            )
     return options
 
 
@@ -163,8 +172,7 @@ def images(tmp_path_factory):
 
 @pytest.mark.parametrize('name', CONFIGS + PROJECTS)
 def test_takes_an_iteration(name, images, tmp_path):
-    """By the options and the runner of tools/train.py; four images, one step.
-    """
+    """By the options and the runner of tools/train.py; four images, one step."""
     parser = argparse.ArgumentParser()
     launch.add_common_arguments(parser)
     add_train_arguments(parser)
@@ -172,21 +180,22 @@ def test_takes_an_iteration(name, images, tmp_path):
     with DefaultScope.overwrite_default_scope('dense_ssl'):
         cfg = launch.load_config(args.config)
         args.cfg_options = dict(
-            small_options(cfg), data_root=str(images),
-            experiment_name=tmp_path.name)
+            small_options(cfg), data_root=str(images), experiment_name=tmp_path.name
+        )
         launch.merge_arguments(cfg, args)
         merge_train_arguments(cfg, args)
     runner = launch.build_runner(cfg, launch.prepare_devices(cfg))
     recorder = Recorder()
     runner.register_hook(recorder)
     runner.train()
-    loss, = recorder.losses
+    (loss,) = recorder.losses
     assert math.isfinite(loss)
-    state = torch.load(tmp_path / 'epoch_1.pth', weights_only=False)[
-        'state_dict']
-    tracked = [value for key, value in state.items()
-               if key.startswith('backbone.')
-               and key.endswith('num_batches_tracked')]
+    state = torch.load(tmp_path / 'epoch_1.pth', weights_only=False)['state_dict']
+    tracked = [
+        value
+        for key, value in state.items()
+        if key.startswith('backbone.') and key.endswith('num_batches_tracked')
+    ]
     assert len(tracked) == 20 and all(value >= 1 for value in tracked)
 
 
@@ -223,24 +232,29 @@ def test_metafile_lists_every_config(method):
 # lr at the config's batch, weight decay, optimiser, EMA, epochs of warm-up,
 # eta_min: the papers' recipes, written out.
 RECIPES = {
-    'densecl/densecl_resnet50_8xb32-coslr-200e_in1k.py':
-    (0.03, 1e-4, 'SGD', (0.999, None), 0, 0),
-    'densecl/densecl_resnet101_8xb32-coslr-200e_in1k.py':
-    (0.03, 1e-4, 'SGD', (0.999, None), 0, 0),
-    'densecl/densecl_resnet50_8xb32-coslr-800e_coco.py':
-    (0.3, 1e-4, 'SGD', (0.999, None), 0, 0),
-    'densecl/densecl_resnet50_8xb32-coslr-1600e_coco.py':
-    (0.3, 1e-4, 'SGD', (0.999, None), 0, 0),
-    'pixpro/pixpro_resnet50_8xb128-coslr-100e_in1k.py':
-    (4.0, 1e-5, 'LARS', (0.99, 1.0), 5, 1e-6),
-    'pixpro/pixpro_resnet50_8xb128-coslr-400e_in1k.py':
-    (4.0, 1e-5, 'LARS', (0.99, 1.0), 5, 1e-6),
-    'pixpro/pixcontrast_resnet50_8xb128-coslr-100e_in1k.py':
-    (4.0, 1e-5, 'LARS', (0.99, 1.0), 5, 1e-6),
-    'mcl/mcl_resnet50_32xb128-coslr-100e_in1k.py':
-    (16.0, 1e-5, 'LARS', (0.99, 1.0), 10, 1e-4),
-    'mcl/mcl_resnet50_8xb128-accum4-coslr-100e_in1k.py':
-    (16.0, 1e-5, 'LARS', (0.99, 1.0), 10, 1e-4),
+    'densecl/densecl_resnet50_8xb32-coslr-200e_in1k.py': (0.03, 1e-4, 'SGD', (0.999, None), 0, 0),
+    'densecl/densecl_resnet101_8xb32-coslr-200e_in1k.py': (0.03, 1e-4, 'SGD', (0.999, None), 0, 0),
+    'densecl/densecl_resnet50_8xb32-coslr-800e_coco.py': (0.3, 1e-4, 'SGD', (0.999, None), 0, 0),
+    'densecl/densecl_resnet50_8xb32-coslr-1600e_coco.py': (0.3, 1e-4, 'SGD', (0.999, None), 0, 0),
+    'pixpro/pixpro_resnet50_8xb128-coslr-100e_in1k.py': (4.0, 1e-5, 'LARS', (0.99, 1.0), 5, 1e-6),
+    'pixpro/pixpro_resnet50_8xb128-coslr-400e_in1k.py': (4.0, 1e-5, 'LARS', (0.99, 1.0), 5, 1e-6),
+    'pixpro/pixcontrast_resnet50_8xb128-coslr-100e_in1k.py': (
+        4.0,
+        1e-5,
+        'LARS',
+        (0.99, 1.0),
+        5,
+        1e-6,
+    ),
+    'mcl/mcl_resnet50_32xb128-coslr-100e_in1k.py': (16.0, 1e-5, 'LARS', (0.99, 1.0), 10, 1e-4),
+    'mcl/mcl_resnet50_8xb128-accum4-coslr-100e_in1k.py': (
+        16.0,
+        1e-5,
+        'LARS',
+        (0.99, 1.0),
+        10,
+        1e-4,
+    ),
 }
 
 
@@ -249,8 +263,7 @@ def test_recipe_of_the_paper(name):
     cfg = load(name)
     lr, decay, optimizer, ema, warm_up, eta_min = RECIPES[name]
     built = cfg.optim_wrapper.optimizer
-    assert (built.lr, built.weight_decay, built.momentum, built.type) == (
-        lr, decay, 0.9, optimizer)
+    assert (built.lr, built.weight_decay, built.momentum, built.type) == (lr, decay, 0.9, optimizer)
     assert (cfg.model.momentum, cfg.model.get('end_momentum')) == ema
     schedule = {s.type: s for s in cfg.param_scheduler}
     assert schedule['CosineAnnealingLR'].get('eta_min', 0) == eta_min
@@ -262,8 +275,7 @@ def test_recipe_of_the_paper(name):
         assert not model.backbone.zero_init_residual
         assert model.backbone.init_cfg[0].mode == 'fan_in'
         p = model.projector
-        assert (p.hidden_channels, p.out_channels, p.num_grid) == (2048, 128,
-                                                                   None)
+        assert (p.hidden_channels, p.out_channels, p.num_grid) == (2048, 128, None)
     if name.startswith('mcl'):
         assert built.variant == 'mcl' and built.eta == 0.001
         assert cfg.optim_wrapper.clip_grad.max_norm == 500

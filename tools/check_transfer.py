@@ -3,6 +3,7 @@
 Prints which part of the model is filled from where, what is left over, and
 what in the recipe costs accuracy. Exit code 1 where something does.
 """
+
 import argparse
 import sys
 
@@ -16,44 +17,51 @@ from dense_ssl.transfer.report import show_every_key
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('config', help='config file, or mmdet::..., mmseg::')
     parser.add_argument('checkpoint', help='the pre-training checkpoint')
     parser.add_argument(
-        '--parts',
-        default='auto',
-        help='auto, or names with commas: backbone,neck,region_head')
+        '--parts', default='auto', help='auto, or names with commas: backbone,neck,region_head'
+    )
+    parser.add_argument('--network', choices=['online', 'momentum'], default='online')
     parser.add_argument(
-        '--network', choices=['online', 'momentum'], default='online')
-    parser.add_argument(
-        '--backbone-prefix',
-        help='where the backbone lies in a file that is not ours')
+        '--backbone-prefix', help='where the backbone lies in a file that is not ours'
+    )
     parser.add_argument(
         '--one-process',
         action='store_true',
-        help='training will have one process: norms need no synchronising')
+        help='training will have one process: norms need no synchronising',
+    )
     parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=OptionAction,
         default={},
         metavar='KEY=VALUE',
-        help='further settings of the config')
+        help='further settings of the config',
+    )
     args = parser.parse_args()
     show_every_key()
     cfg = load_config(args.config)
     merge_options(cfg, args.cfg_options)
     report, findings = check_transfer(
-        cfg, read_any(args.checkpoint),
+        cfg,
+        read_any(args.checkpoint),
         args.parts if args.parts == 'auto' else args.parts.split(','),
-        args.network, args.backbone_prefix, not args.one_process)
+        args.network,
+        args.backbone_prefix,
+        not args.one_process,
+    )
     print(report)
     for finding in findings:
         print(finding)
     problems = sum(finding.costs for finding in findings)
-    print(f'verdict: {problems} problem(s) in the recipe' if problems else
-          'verdict: the checkpoint fits, the recipe is right')
+    print(
+        f'verdict: {problems} problem(s) in the recipe'
+        if problems
+        else 'verdict: the checkpoint fits, the recipe is right'
+    )
     return 1 if problems else 0
 
 

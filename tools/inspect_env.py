@@ -3,6 +3,7 @@
 Used by setup_env.py with the environment's own Python, before anything but
 pip is sure to be there.
 """
+
 import json
 import sys
 from collections import Counter
@@ -15,8 +16,7 @@ from pip._vendor.packaging.requirements import Requirement
 def missing(files):
     """Requirement lines that no installed distribution satisfies."""
     lines = [
-        line.split('#')[0].strip() for file in files
-        for line in Path(file).read_text().splitlines()
+        line.split('#')[0].strip() for file in files for line in Path(file).read_text().splitlines()
     ]
     result = []
     for line in filter(None, lines):
@@ -25,8 +25,7 @@ def missing(files):
             version = metadata.version(requirement.name)
         except metadata.PackageNotFoundError:
             version = None
-        if version is None or not requirement.specifier.contains(
-                version, prereleases=True):
+        if version is None or not requirement.specifier.contains(version, prereleases=True):
             result.append(line)
     return result
 
@@ -58,8 +57,9 @@ def damaged():
     where pip can uninstall by itself. An installation cut off in the middle
     has no list of files yet.
     """
-    found = [d for d in metadata.distributions()
-             if str(getattr(d, '_path', '')).endswith('.dist-info')]
+    found = [
+        d for d in metadata.distributions() if str(getattr(d, '_path', '')).endswith('.dist-info')
+    ]
     counts = Counter(str(f) for d in found for f in d.files or [])
     shared = {file for file, count in counts.items() if count > 1}
     result = []
@@ -69,8 +69,7 @@ def damaged():
         if name is None or distribution.files is None:
             requirement = name and f'{name}=={distribution.version}'
             result.append((requirement, str(distribution._path)))
-        elif name not in ('pip', 'dense_ssl') and is_damaged(
-                distribution, shared):
+        elif name not in ('pip', 'dense_ssl') and is_damaged(distribution, shared):
             result.append((f'{name}=={distribution.version}', None))
     return result
 
@@ -79,8 +78,4 @@ if __name__ == '__main__':
     arguments = sys.argv[1:]
     thorough = '--files' in arguments
     files = [a for a in arguments if a != '--files']
-    print(
-        json.dumps(
-            dict(
-                missing=missing(files),
-                damaged=damaged() if thorough else [])))
+    print(json.dumps(dict(missing=missing(files), damaged=damaged() if thorough else [])))

@@ -1,4 +1,5 @@
 """Write the procedural scenes: unlabelled images, COCO and Cityscapes."""
+
 import argparse
 import os
 import time
@@ -17,12 +18,11 @@ def parse_args():
         type=int,
         default=0,
         metavar='N',
-        help='also write N training crops a class, one folder per class')
-    parser.add_argument(
-        '--size', type=int, default=128, help='side of the images in pixels')
+        help='also write N training crops a class, one folder per class',
+    )
+    parser.add_argument('--size', type=int, default=128, help='side of the images in pixels')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument(
-        '--workers', type=int, default=os.cpu_count() or 1, help='processes')
+    parser.add_argument('--workers', type=int, default=os.cpu_count() or 1, help='processes')
     return parser.parse_args()
 
 
@@ -38,9 +38,10 @@ def main():
             size=args.size,
             seed=args.seed,
             num_by_class=args.by_class,
-            workers=args.workers)
+            workers=args.workers,
+        )
     except (FileExistsError, ValueError) as error:
-        raise SystemExit(f'error: {error}')
+        raise SystemExit(f'error: {error}') from None
     print(f'scenes in {args.root} ({time.perf_counter() - start:.1f} s)')
 
 

@@ -4,6 +4,7 @@ Each stage is checked and only what is missing is installed, so an interrupted
 set-up goes on where it stopped. A stamp over the requirement files marks a
 finished environment; without it every installed file is checked.
 """
+
 import fcntl
 import hashlib
 import json
@@ -22,23 +23,41 @@ STAMP = VENV / 'dense_ssl-setup.json'
 LOG = VENV / 'dense_ssl-setup.log'
 INSPECT = ROOT / 'tools' / 'inspect_env.py'
 WANTED = (3, 11)
-PROBE = ('import ensurepip, json, sys, venv; '
-         'print(json.dumps(sys.version_info[:2]))')
+PROBE = 'import ensurepip, json, sys, venv; print(json.dumps(sys.version_info[:2]))'
 
 # Stage name, requirement file, what to say, extra pip arguments, and code
 # that must run in the finished stage.
 STAGES = [
-    ('torch', 'torch', 'torch: a few GB to download, a minute or so', [],
-     'import torch, torchvision'),
+    (
+        'torch',
+        'torch',
+        'torch: a few GB to download, a minute or so',
+        [],
+        'import torch, torchvision',
+    ),
     ('build tools', 'build', 'what building mmcv needs', [], ''),
-    ('mmcv', 'mmcv',
-     'mmcv with its ops: compiles C++ for about 8 minutes on 2 cores '
-     "(seconds when pip's cache has it)", ['--no-build-isolation', '-v'],
-     'import torch; from mmcv.ops import nms'),
-    ('OpenMMLab', 'mmlab', 'mmengine, mmpretrain, mmdet, mmseg', [],
-     'import mmengine, mmpretrain, mmdet, mmseg'),
-    ('tests and logs', 'tests optional tensorboard runtime',
-     'pytest, hypothesis, tensorboard', [], 'import pytest, hypothesis'),
+    (
+        'mmcv',
+        'mmcv',
+        'mmcv with its ops: compiles C++ for about 8 minutes on 2 cores '
+        "(seconds when pip's cache has it)",
+        ['--no-build-isolation', '-v'],
+        'import torch; from mmcv.ops import nms',
+    ),
+    (
+        'OpenMMLab',
+        'mmlab',
+        'mmengine, mmpretrain, mmdet, mmseg',
+        [],
+        'import mmengine, mmpretrain, mmdet, mmseg',
+    ),
+    (
+        'tests and logs',
+        'tests optional tensorboard runtime',
+        'pytest, hypothesis, tensorboard',
+        [],
+        'import pytest, hypothesis',
+    ),
 ]
 
 
@@ -67,8 +86,7 @@ def key():
 def output(command, **kwargs):
     """Standard output of ``command``, or None where it fails."""
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, cwd='/', **kwargs)
+        done = subprocess.run(command, capture_output=True, text=True, cwd='/', **kwargs)
     except OSError:
         return None
     return done.stdout.strip() if done.returncode == 0 else None
@@ -86,26 +104,27 @@ def find_python():
     raise SetupError(
         f'no usable {name} found on PATH (it must come with its venv and '
         'ensurepip modules; on Debian and Ubuntu those are in the package '
-        f'{name}-venv). Install it, or name one: make setup PYTHON=...')
+        f'{name}-venv). Install it, or name one: make setup PYTHON=...'
+    )
 
 
 def make_venv():
-    version = output(
-        [PYTHON, '-c', 'import sys; print(*sys.version_info[:2])'])
+    version = output([PYTHON, '-c', 'import sys; print(*sys.version_info[:2])'])
     if version is not None:
         if version != '{} {}'.format(*WANTED):
             raise SetupError(
                 f'{VENV.name} holds Python {version.replace(" ", ".")}, but '
                 f'{WANTED[0]}.{WANTED[1]} is needed. Remove {VENV.name} and '
-                'run this again.')
+                'run this again.'
+            )
         if output([PYTHON, '-m', 'pip', '--version']) is None:
             say('pip is missing from the environment: adding it')
             run_logged([PYTHON, '-m', 'ensurepip', '--upgrade'], 'pip')
         return
-    if VENV.exists() and any(VENV.iterdir()) and not (
-            VENV / 'pyvenv.cfg').exists():
-        raise SetupError(f'{VENV.name} exists but is no Python environment. '
-                         'Move it away and run this again.')
+    if VENV.exists() and any(VENV.iterdir()) and not (VENV / 'pyvenv.cfg').exists():
+        raise SetupError(
+            f'{VENV.name} exists but is no Python environment. Move it away and run this again.'
+        )
     python = find_python()
     say(f'making {VENV.name} with {python}')
     done = subprocess.run([python, '-m', 'venv', '--clear', str(VENV)])
@@ -143,8 +162,7 @@ def run_logged(command, name):
         out.write(f'\n$ {" ".join(map(str, command))}\n')
         out.flush()
         offset = out.tell()
-        process = subprocess.Popen(
-            command, stdout=out, stderr=subprocess.STDOUT, cwd=ROOT, env=env)
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, cwd=ROOT, env=env)
         shown = start
         try:
             while process.poll() is None:
@@ -152,8 +170,7 @@ def run_logged(command, name):
                 if time.time() - shown > (1 if tty else 20):
                     shown = time.time()
                     line = f'[setup] {name}: {progress(log, start, offset)}'
-                    print('\r' + line if tty else line,
-                          end='' if tty else '\n', flush=True)
+                    print('\r' + line if tty else line, end='' if tty else '\n', flush=True)
         except BaseException:
             process.terminate()
             process.wait()
@@ -164,16 +181,27 @@ def run_logged(command, name):
         if process.returncode:
             log.seek(offset)
             tail = ''.join(log.readlines()[-25:])
-            raise SetupError(f'{name} failed. The log ends:\n{tail}\nThe '
-                             f'whole log: {LOG.relative_to(ROOT)}. Run this '
-                             'again to go on from here.')
+            raise SetupError(
+                f'{name} failed. The log ends:\n{tail}\nThe '
+                f'whole log: {LOG.relative_to(ROOT)}. Run this '
+                'again to go on from here.'
+            )
 
 
 def pip(name, *arguments):
-    run_logged([
-        PYTHON, '-m', 'pip', '--disable-pip-version-check', 'install',
-        '--progress-bar', 'off', *arguments
-    ], name)
+    run_logged(
+        [
+            PYTHON,
+            '-m',
+            'pip',
+            '--disable-pip-version-check',
+            'install',
+            '--progress-bar',
+            'off',
+            *arguments,
+        ],
+        name,
+    )
 
 
 def works(code):
@@ -194,15 +222,17 @@ def install_stage(stage):
         if not works(code):
             # e.g. a wheel of mmcv cached without its ops
             say(f'{name}: `{code}` fails, so it is installed anew')
-            pip(name, '--force-reinstall', '--no-deps', '--no-cache-dir',
-                *arguments, *lines)
+            pip(name, '--force-reinstall', '--no-deps', '--no-cache-dir', *arguments, *lines)
         missing, _ = inspect(files)
         if missing or not works(code):
-            done = subprocess.run([PYTHON, '-I', '-c', code or 'pass'],
-                                  capture_output=True, text=True)
-            raise SetupError(f'{name} is installed but does not work; '
-                             f'missing: {missing}; `{code}` says: '
-                             f'{done.stderr.strip()[-800:]}')
+            done = subprocess.run(
+                [PYTHON, '-I', '-c', code or 'pass'], capture_output=True, text=True
+            )
+            raise SetupError(
+                f'{name} is installed but does not work; '
+                f'missing: {missing}; `{code}` says: '
+                f'{done.stderr.strip()[-800:]}'
+            )
     say(f'{name}: ready')
 
 
@@ -214,8 +244,7 @@ def mend_damaged():
         if folder:  # pip refuses to uninstall without a list of files
             shutil.rmtree(folder)
         if requirement:
-            pip(requirement, '--force-reinstall', '--no-deps',
-                '--no-build-isolation', requirement)
+            pip(requirement, '--force-reinstall', '--no-deps', '--no-build-isolation', requirement)
 
 
 def check_dependencies():
@@ -224,21 +253,23 @@ def check_dependencies():
     if output(check) is None:
         say('completing what the installed packages depend on')
         files = [f for stage in STAGES for f in requirement_files(stage[1])]
-        pip('dependencies', '--no-build-isolation',
-            *[x for f in files for x in ('-r', str(f))])
+        pip('dependencies', '--no-build-isolation', *[x for f in files for x in ('-r', str(f))])
     done = subprocess.run(check, capture_output=True, text=True)
     if done.returncode:
         raise SetupError(f'pip check: {done.stdout}{done.stderr}')
 
 
 def own_package_installed():
-    origin = output([
-        PYTHON, '-I', '-c', 'from importlib.util import find_spec as f;'
-        'print(f("dense_ssl").origin)'
-    ])
+    origin = output(
+        [
+            PYTHON,
+            '-I',
+            '-c',
+            'from importlib.util import find_spec as f;print(f("dense_ssl").origin)',
+        ]
+    )
     mim = ROOT / 'dense_ssl' / '.mim' / 'model-index.yml'
-    return (origin == str(ROOT / 'dense_ssl' / '__init__.py')
-            and mim.exists())
+    return origin == str(ROOT / 'dense_ssl' / '__init__.py') and mim.exists()
 
 
 def finished():
@@ -247,8 +278,7 @@ def finished():
     except (OSError, ValueError, KeyError, TypeError):
         return False
     names = ' '.join(stage[1] for stage in STAGES)
-    return (stamped == key() and inspect(names) == ([], [])
-            and own_package_installed())
+    return stamped == key() and inspect(names) == ([], []) and own_package_installed()
 
 
 def main():

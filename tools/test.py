@@ -1,4 +1,5 @@
 """Evaluate a checkpoint with a config's test loop."""
+
 import argparse
 import os.path as osp
 
@@ -7,9 +8,14 @@ from mmengine.evaluator import DumpResults
 
 from dense_ssl.engine.checkpoint_check import check_checkpoint
 from dense_ssl.engine.clean_errors import clean_errors
-from dense_ssl.engine.launch import (add_common_arguments, build_runner,
-                                     load_config, merge_arguments,
-                                     prepare_devices, require_test_loop)
+from dense_ssl.engine.launch import (
+    add_common_arguments,
+    build_runner,
+    load_config,
+    merge_arguments,
+    prepare_devices,
+    require_test_loop,
+)
 
 
 def main():
@@ -18,10 +24,8 @@ def main():
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--out', help='file for the predictions or metrics')
     parser.add_argument(
-        '--out-item',
-        choices=['metrics', 'pred'],
-        default='pred',
-        help='what --out holds')
+        '--out-item', choices=['metrics', 'pred'], default='pred', help='what --out holds'
+    )
     args = parser.parse_args()
     if not osp.isfile(args.checkpoint):
         parser.error(f'no checkpoint file {args.checkpoint}')
@@ -34,8 +38,7 @@ def main():
         runner = build_runner(cfg, notes)
         check_checkpoint(runner, testing=True)
         if args.out and args.out_item == 'pred':
-            runner.test_evaluator.metrics.append(
-                DumpResults(out_file_path=args.out))
+            runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
         metrics = runner.test()
         if args.out and args.out_item == 'metrics':
             mmengine.dump(metrics, args.out)

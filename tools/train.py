@@ -1,15 +1,18 @@
 """Train a model."""
+
 import argparse
 
 from dense_ssl.engine.checkpoint_check import check_checkpoint
 from dense_ssl.engine.clean_errors import clean_errors
-from dense_ssl.engine.launch import (add_common_arguments, build_runner,
-                                     load_config, merge_arguments,
-                                     prepare_devices)
-from dense_ssl.engine.train_options import (add_train_arguments,
-                                            merge_train_arguments)
-from dense_ssl.transfer.init_from import (add_init_arguments,
-                                          merge_init_arguments)
+from dense_ssl.engine.launch import (
+    add_common_arguments,
+    build_runner,
+    load_config,
+    merge_arguments,
+    prepare_devices,
+)
+from dense_ssl.engine.train_options import add_train_arguments, merge_train_arguments
+from dense_ssl.transfer.init_from import add_init_arguments, merge_init_arguments
 
 
 def main():

@@ -7,7 +7,5 @@ _base_ = [
 train_dataloader = dict(batch_size=32)
 # COCO: ten times ImageNet's learning rate (paper, sec. 4.1)
 optim_wrapper = dict(optimizer=dict(lr=0.3))
-param_scheduler = [
-    dict(type='CosineAnnealingLR', T_max=800, by_epoch=True, begin=0, end=800)
-]
+param_scheduler = [dict(type='CosineAnnealingLR', T_max=800, by_epoch=True, begin=0, end=800)]
 train_cfg = dict(max_epochs=800)

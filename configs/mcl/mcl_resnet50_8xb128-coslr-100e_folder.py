@@ -7,5 +7,5 @@ _base_ = [
     '../_base_/folder_runtime.py',
 ]
 train_dataloader = dict(batch_size=128)
-optim_wrapper = dict(optimizer=dict(lr=4.))
+optim_wrapper = dict(optimizer=dict(lr=4.0))
 auto_scale_lr = dict(base_batch_size=1024)

@@ -6,8 +6,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 train_dataloader = dict(batch_size=128)
-optim_wrapper = dict(
-    type='AmpOptimWrapper', loss_scale='dynamic', optimizer=dict(lr=4.))
+optim_wrapper = dict(type='AmpOptimWrapper', loss_scale='dynamic', optimizer=dict(lr=4.0))
 param_scheduler = [
     dict(
         type='LinearLR',
@@ -15,7 +14,8 @@ param_scheduler = [
         by_epoch=True,
         begin=0,
         end=10,
-        convert_to_iter_based=True),
+        convert_to_iter_based=True,
+    ),
     dict(
         type='CosineAnnealingLR',
         T_max=800,
@@ -23,7 +23,8 @@ param_scheduler = [
         by_epoch=True,
         begin=0,
         end=800,
-        convert_to_iter_based=True),
+        convert_to_iter_based=True,
+    ),
 ]
 train_cfg = dict(max_epochs=800)
 auto_scale_lr = dict(base_batch_size=1024)

@@ -6,7 +6,5 @@ _base_ = [
     '../_base_/schedules/sgd_coslr_200e.py',
     '../_base_/default_runtime.py',
 ]
-model = dict(
-    correspondence=dict(
-        _delete_=True, type='GeometricCorrespondence', radius=0.7))
+model = dict(correspondence=dict(_delete_=True, type='GeometricCorrespondence', radius=0.7))
 train_dataloader = dict(batch_size=32)

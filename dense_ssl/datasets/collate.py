@@ -1,5 +1,7 @@
 """From samples to a batch."""
-from typing import Optional, Sequence
+
+from collections.abc import Sequence
+from typing import Optional
 
 from mmengine.dataset import default_collate
 from mmengine.registry import FUNCTIONS
@@ -8,8 +10,7 @@ __all__ = ['collate_views']
 
 
 @FUNCTIONS.register_module()
-def collate_views(samples: Sequence[dict],
-                  _scope_: Optional[str] = None) -> dict:
+def collate_views(samples: Sequence[dict], _scope_: Optional[str] = None) -> dict:
     """mmengine's default_collate, for configs that are inherited.
 
     mmengine puts ``_scope_`` into every dict of a config inherited as

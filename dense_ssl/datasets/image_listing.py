@@ -1,17 +1,16 @@
 """Which images a folder or a list file holds."""
+
 import os
 import os.path as osp
 from collections import Counter
-from typing import List, Sequence
+from collections.abc import Sequence
 
 __all__ = ['EXTENSIONS', 'find_images', 'read_list']
 
-EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.pgm', '.tif', '.tiff',
-              '.webp', '.gif')
+EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.pgm', '.tif', '.tiff', '.webp', '.gif')
 
 
-def find_images(root: str,
-                extensions: Sequence[str] = EXTENSIONS) -> List[str]:
+def find_images(root: str, extensions: Sequence[str] = EXTENSIONS) -> list[str]:
     """Paths of all images under a folder, however deep, in sorted order.
 
     Hidden files and folders (names with a leading dot, macOS' ``._*`` among
@@ -25,16 +24,16 @@ def find_images(root: str,
         FileNotFoundError: The folder does not exist, or holds no image.
         NotADirectoryError: It is a file.
     """
-    remedy = ('set data_root to the folder of your images '
-              '(--cfg-options data_root=DIR)')
+    remedy = 'set data_root to the folder of your images (--cfg-options data_root=DIR)'
     if not osp.exists(root):
         raise FileNotFoundError(
-            f'the image folder {root!r} does not exist '
-            f'(looked in {osp.abspath(root)!r}): {remedy}')
+            f'the image folder {root!r} does not exist (looked in {osp.abspath(root)!r}): {remedy}'
+        )
     if not osp.isdir(root):
         raise NotADirectoryError(
             f'{root!r} is a file, not a folder of images: {remedy}, or, if it '
-            'lists images, set ann_file to it and data_root to their folder')
+            'lists images, set ann_file to it and data_root to their folder'
+        )
 
     wanted = tuple(sorted(extension.lower() for extension in extensions))
     images, others, seen = [], Counter(), set()
@@ -42,8 +41,7 @@ def find_images(root: str,
     def unlistable(error):
         raise error
 
-    for folder, subfolders, files in os.walk(
-            root, followlinks=True, onerror=unlistable):
+    for folder, subfolders, files in os.walk(root, followlinks=True, onerror=unlistable):
         real = osp.realpath(folder)
         if real in seen:  # a link that leads back
             subfolders.clear()
@@ -59,17 +57,17 @@ def find_images(root: str,
                 others[osp.splitext(name)[1].lower() or 'no extension'] += 1
     if not images:
         common = sorted(others.items(), key=lambda item: (-item[1], item[0]))
-        found = ', '.join(f'{count} x {extension}'
-                          for extension, count in common[:8])
+        found = ', '.join(f'{count} x {extension}' for extension, count in common[:8])
         raise FileNotFoundError(
             f'the folder {root!r} '
             f'{f"holds no image, only {found}" if found else "is empty"}. '
             f'Images are files that end in {", ".join(wanted)} (extensions): '
-            f'{remedy}')
+            f'{remedy}'
+        )
     return sorted(images)
 
 
-def read_list(list_file: str, root: str) -> List[str]:
+def read_list(list_file: str, root: str) -> list[str]:
     """Paths named in a text file, in its order.
 
     One path a line, absolute or relative to ``root``; blank lines and lines
@@ -82,18 +80,17 @@ def read_list(list_file: str, root: str) -> List[str]:
     if not osp.isfile(list_file):
         raise FileNotFoundError(
             f'the list of images {list_file!r} (ann_file) does not exist; a '
-            'relative name is looked for in data_root')
+            'relative name is looked for in data_root'
+        )
     # File names are bytes in any encoding; Python keeps those that are not
     # UTF-8 in the same way.
-    with open(
-            list_file, encoding='utf-8-sig',
-            errors='surrogateescape') as file:
+    with open(list_file, encoding='utf-8-sig', errors='surrogateescape') as file:
         lines = [line.strip() for line in file]
     if any('\0' in line for line in lines):
-        raise ValueError(f'{list_file!r} (ann_file) is not a text file: it '
-                         'has zero bytes')
+        raise ValueError(f'{list_file!r} (ann_file) is not a text file: it has zero bytes')
     names = [line for line in lines if line and not line.startswith('#')]
     if not names:
-        raise ValueError(f'the list of images {list_file!r} (ann_file) names '
-                         'no file: write one path a line')
+        raise ValueError(
+            f'the list of images {list_file!r} (ann_file) names no file: write one path a line'
+        )
     return [osp.join(root, name) for name in names]

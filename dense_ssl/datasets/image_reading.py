@@ -1,4 +1,5 @@
 """Any image file as an upright 8-bit RGB array, or an error that names it."""
+
 from io import SEEK_END, BytesIO
 from typing import BinaryIO, Optional
 
@@ -36,8 +37,11 @@ def _unreadable(path: str, error: Exception) -> UnreadableImage:
     elif isinstance(error, UnidentifiedImageError):
         with _open(path) as file:
             empty = _size(file) == 0
-        why = ('the file is empty (0 bytes)' if empty else
-               'its content is not an image of a kind that Pillow knows')
+        why = (
+            'the file is empty (0 bytes)'
+            if empty
+            else 'its content is not an image of a kind that Pillow knows'
+        )
     else:
         why = f'{type(error).__name__}: {error}'
     return UnreadableImage(f'cannot read the image {path}: {why}')
@@ -59,7 +63,7 @@ def _wide_to_8bit(values: np.ndarray) -> np.ndarray:
     elif values.dtype.kind == 'f' and low >= 0 and high <= 255:
         low, high = 0, 1 if high <= 1 else 255
     span = max(float(high) - float(low), 1e-12)
-    scaled = (values.astype(np.float64) - float(low)) * (255. / span)
+    scaled = (values.astype(np.float64) - float(low)) * (255.0 / span)
     return np.rint(scaled).astype(np.uint8)
 
 
@@ -81,8 +85,9 @@ def _read_plain_jpeg(path: str) -> Optional[np.ndarray]:
     """RGB of a JPEG that holds RGB; None for Pillow to see what it is."""
     try:
         packed = split_packed(path)
-        data = (torch.frombuffer(read_packed(*packed), dtype=torch.uint8)
-                if packed else read_file(path))
+        data = (
+            torch.frombuffer(read_packed(*packed), dtype=torch.uint8) if packed else read_file(path)
+        )
         image = decode_jpeg(data, apply_exif_orientation=True)
     # TypeError: torchvision before 0.18; ValueError: no bytes; OSError: no
     # such name in a pack

@@ -10,18 +10,19 @@ Parts, all of them members of the tar file: ``.dense_ssl-pack``, the images,
 the names in that, ``offsets`` and ``sizes`` of the images in the pack) and
 ``.dense_ssl-end``, which is there if all the rest is.
 """
+
 import os
 import os.path as osp
 import re
 from array import array
 from bisect import bisect_left
+from collections.abc import Sequence
 from io import BytesIO
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Optional
 
 import numpy as np
 
-__all__ = ['SUFFIX', 'Pack', 'is_pack', 'list_pack', 'open_pack',
-           'read_packed', 'split_packed']
+__all__ = ['SUFFIX', 'Pack', 'is_pack', 'list_pack', 'open_pack', 'read_packed', 'split_packed']
 
 SUFFIX = '.tar'
 BEGIN, INDEX, END = '.dense_ssl-pack', '.dense_ssl-index', '.dense_ssl-end'
@@ -52,27 +53,28 @@ class Pack:
             raise ValueError(
                 f'the pack {path} is not complete: run '
                 'tools/convert/pack_images.py again with the same folder, it '
-                'goes on where it stopped')
+                'goes on where it stopped'
+            )
         version, self.index_start, index_size = end
         if version != VERSION:
             raise ValueError(
                 f'{path} is a pack of version {version}, this code reads '
-                f'version {VERSION}: pack the images again')
-        with np.load(BytesIO(self.read(self.index_start + 512,
-                                       index_size))) as index:
+                f'version {VERSION}: pack the images again'
+            )
+        with np.load(BytesIO(self.read(self.index_start + 512, index_size))) as index:
             self.names = index['names'].tobytes()
             # array gives out single numbers much faster than numpy does
             self.ends, self.offsets, self.sizes = (
-                array('q', index[key].tobytes())
-                for key in ('ends', 'offsets', 'sizes'))
+                array('q', index[key].tobytes()) for key in ('ends', 'offsets', 'sizes')
+            )
 
     def __len__(self) -> int:
         return len(self.ends)
 
     def name(self, i: int) -> bytes:
-        return self.names[self.ends[i - 1] if i else 0:self.ends[i]]
+        return self.names[self.ends[i - 1] if i else 0 : self.ends[i]]
 
-    def place(self, name: str) -> Tuple[int, int]:
+    def place(self, name: str) -> tuple[int, int]:
         """Where a file begins, and its size.
 
         Raises:
@@ -98,17 +100,18 @@ class Pack:
 
 
 # By path, opened once a process.
-_opened: Dict[str, Pack] = {}
+_opened: dict[str, Pack] = {}
 
 
 def check_begin(head: bytes, path: str) -> None:
     """Raise ValueError unless ``head`` is how a pack begins."""
     if bytes(head[:100]).rstrip(b'\0') != BEGIN.encode():
-        raise ValueError(f'{path} is not a pack of images: it was not written '
-                         'by tools/convert/pack_images.py')
+        raise ValueError(
+            f'{path} is not a pack of images: it was not written by tools/convert/pack_images.py'
+        )
 
 
-def find_end(tail: bytes) -> Optional[Tuple[int, int, int]]:
+def find_end(tail: bytes) -> Optional[tuple[int, int, int]]:
     """Numbers of END_LINE, None if it is not there."""
     pattern = END_LINE.replace('{}', r'(\d+)').encode()
     found = re.findall(pattern, tail)
@@ -120,13 +123,13 @@ def is_pack(path: str) -> bool:
     return path.endswith(SUFFIX) and osp.isfile(path)
 
 
-def split_packed(path: str) -> Optional[Tuple[str, str]]:
+def split_packed(path: str) -> Optional[tuple[str, str]]:
     """The pack and the name in it, None for the path of an ordinary file."""
     start = path.find(SUFFIX + os.sep)
     while start >= 0:
         end = start + len(SUFFIX)
         if path[:end] in _opened or is_pack(path[:end]):
-            return path[:end], path[end + 1:]
+            return path[:end], path[end + 1 :]
         start = path.find(SUFFIX + os.sep, end)
     return None
 
@@ -141,7 +144,7 @@ def open_pack(path: str) -> Pack:
     return pack
 
 
-def list_pack(path: str, extensions: Sequence[str]) -> List[str]:
+def list_pack(path: str, extensions: Sequence[str]) -> list[str]:
     """Paths of a pack's images, in the order of the folder it was made of.
 
     Raises:
@@ -155,7 +158,8 @@ def list_pack(path: str, extensions: Sequence[str]) -> List[str]:
     if not images:
         raise FileNotFoundError(
             f'none of the {len(names)} files in the pack {path} ends in '
-            f'{", ".join(wanted)} (extensions)')
+            f'{", ".join(wanted)} (extensions)'
+        )
     return [osp.join(path, name) for name in sorted(images)]
 
 

@@ -1,8 +1,10 @@
 """Images without labels: a folder of any shape, or a list of files."""
+
 import logging
 import os.path as osp
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import List, Optional, Sequence, Union
+from typing import Optional, Union
 
 import numpy as np
 import torch
@@ -10,6 +12,7 @@ from mmengine.logging import print_log
 from mmpretrain.datasets import CustomDataset
 
 from dense_ssl.registry import DATASETS
+
 from .image_listing import EXTENSIONS, find_images, read_list
 from .image_reading import UnreadableImage, check_image
 from .packed import is_pack, list_pack, open_pack
@@ -63,28 +66,33 @@ class UnlabelledImages(CustomDataset):
             makes no sense.
     """
 
-    def __init__(self,
-                 data_root: str = '',
-                 ann_file: str = '',
-                 extensions: Sequence[str] = EXTENSIONS,
-                 max_unreadable_fraction: float = 0.,
-                 verify: Union[bool, int, str] = 'auto',
-                 min_size: Union[int, str] = 'auto',
-                 pipeline: Sequence = (),
-                 lazy_init: bool = False,
-                 **kwargs):
+    def __init__(
+        self,
+        data_root: str = '',
+        ann_file: str = '',
+        extensions: Sequence[str] = EXTENSIONS,
+        max_unreadable_fraction: float = 0.0,
+        verify: Union[bool, int, str] = 'auto',
+        min_size: Union[int, str] = 'auto',
+        pipeline: Sequence = (),
+        lazy_init: bool = False,
+        **kwargs,
+    ):
         if not (data_root or ann_file):
-            raise ValueError('UnlabelledImages needs data_root, the folder of '
-                             'the images (--cfg-options data_root=DIR)')
+            raise ValueError(
+                'UnlabelledImages needs data_root, the folder of '
+                'the images (--cfg-options data_root=DIR)'
+            )
         if not 0 <= max_unreadable_fraction < 1:
-            raise ValueError('max_unreadable_fraction must lie in [0, 1), got '
-                             f'{max_unreadable_fraction}')
+            raise ValueError(
+                f'max_unreadable_fraction must lie in [0, 1), got {max_unreadable_fraction}'
+            )
         if verify != 'auto' and not isinstance(verify, (bool, int)):
-            raise ValueError("verify must be True, False, 'auto' or a number "
-                             f'of files, got {verify!r}')
+            raise ValueError(
+                f"verify must be True, False, 'auto' or a number of files, got {verify!r}"
+            )
         if min_size != 'auto' and not isinstance(min_size, int):
-            raise ValueError("min_size must be 'auto' or a number of pixels, "
-                             f'got {min_size!r}')
+            raise ValueError(f"min_size must be 'auto' or a number of pixels, got {min_size!r}")
         self.max_unreadable_fraction = max_unreadable_fraction
         self.verify = verify
         self.min_size = min_size
@@ -96,9 +104,10 @@ class UnlabelledImages(CustomDataset):
             extensions=extensions,
             pipeline=build_transforms(pipeline),
             lazy_init=lazy_init,
-            **kwargs)
+            **kwargs,
+        )
 
-    def load_data_list(self) -> List[dict]:
+    def load_data_list(self) -> list[dict]:
         root = osp.normpath(self.img_prefix)
         packed = is_pack(root)
         if packed:
@@ -115,8 +124,7 @@ class UnlabelledImages(CustomDataset):
             return
         super().full_init()
         # One byte a file in memory that the loader's workers share.
-        self._unreadable = torch.zeros(
-            len(self), dtype=torch.uint8).share_memory_()
+        self._unreadable = torch.zeros(len(self), dtype=torch.uint8).share_memory_()
         self._verify_files()
 
     @property
@@ -125,13 +133,12 @@ class UnlabelledImages(CustomDataset):
         return 0 if self._unreadable is None else int(self._unreadable.sum())
 
     @property
-    def unreadable_files(self) -> List[str]:
+    def unreadable_files(self) -> list[str]:
         """Paths of the files found unreadable so far, by all workers."""
         if self._unreadable is None:
             return []
         return [
-            self.get_data_info(i)['img_path']
-            for i in self._unreadable.nonzero().flatten().tolist()
+            self.get_data_info(i)['img_path'] for i in self._unreadable.nonzero().flatten().tolist()
         ]
 
     def prepare_data(self, idx: int) -> Optional[dict]:
@@ -149,9 +156,10 @@ class UnlabelledImages(CustomDataset):
         allowed = self.max_unreadable_fraction
         if allowed == 0:
             raise UnreadableImage(
-                f'{error}. Repair or remove the file, or set the data set\'s '
+                f"{error}. Repair or remove the file, or set the data set's "
                 'max_unreadable_fraction (e.g. 0.001) to go on without such '
-                'files') from error
+                'files'
+            ) from error
         self._unreadable[idx] = 1
         count = self.unreadable_count
         if count > allowed * len(self):
@@ -160,10 +168,10 @@ class UnlabelledImages(CustomDataset):
                 f' more than max_unreadable_fraction={allowed} allows'
             ) from error
         print_log(
-            f'{error}; another image takes its place '
-            f'({count} unreadable of {len(self)} so far)',
+            f'{error}; another image takes its place ({count} unreadable of {len(self)} so far)',
             logger='current',
-            level=_loud_level())
+            level=_loud_level(),
+        )
 
     def _verify_files(self) -> None:
         """Open files before training does (see ``verify``)."""
@@ -176,23 +184,27 @@ class UnlabelledImages(CustomDataset):
         if limit <= 0:
             return
         # A generator of its own: checks must not move the seeded ones.
-        indices = np.arange(number) if limit >= number else np.sort(
-            np.random.default_rng(0).choice(number, limit, replace=False))
+        indices = (
+            np.arange(number)
+            if limit >= number
+            else np.sort(np.random.default_rng(0).choice(number, limit, replace=False))
+        )
         paths = [self.get_data_info(i)['img_path'] for i in indices]
         with ThreadPoolExecutor(8) as threads:
             results = list(threads.map(_size_or_error, paths))
-        bad = [(i, r) for i, r in zip(indices, results)
-               if isinstance(r, UnreadableImage)]
+        bad = [(i, r) for i, r in zip(indices, results) if isinstance(r, UnreadableImage)]
         if bad and self.max_unreadable_fraction == 0:
             raise UnreadableImage(
                 f'{len(bad)} of {limit} image files checked cannot be used:\n'
-                + _listed([str(error) for _, error in bad]) +
-                '\nRepair or remove them, or set the data set\'s '
-                'max_unreadable_fraction (e.g. 0.001) to go on without')
+                + _listed([str(error) for _, error in bad])
+                + "\nRepair or remove them, or set the data set's "
+                'max_unreadable_fraction (e.g. 0.001) to go on without'
+            )
         for index, error in bad:
             self._tolerate(int(index), error)
-        self._check_sizes([(path, r) for path, r in zip(paths, results)
-                           if not isinstance(r, UnreadableImage)])
+        self._check_sizes(
+            [(path, r) for path, r in zip(paths, results) if not isinstance(r, UnreadableImage)]
+        )
 
     def _check_sizes(self, sizes: list) -> None:
         """Refuse images that are too small (see ``min_size``)."""
@@ -202,10 +214,14 @@ class UnlabelledImages(CustomDataset):
                 raise ValueError(
                     f'{len(small)} of {len(sizes)} images have a side shorter '
                     f'than min_size={self.min_size} pixels:\n{_listed(small)}'
-                    '\nRemove them or lower min_size')
+                    '\nRemove them or lower min_size'
+                )
             return
-        views = [step for step in self.pipeline.transforms
-                 if isinstance(step, GeometricMultiView) and step.view_size]
+        views = [
+            step
+            for step in self.pipeline.transforms
+            if isinstance(step, GeometricMultiView) and step.view_size
+        ]
         if not (views and sizes):
             return
         view = int(np.max(views[0].view_size))
@@ -214,28 +230,33 @@ class UnlabelledImages(CustomDataset):
         small = _smaller(sizes, view)
         if typical < view:
             smaller = typical // 32 * 32  # 32: the backbones' stride
-            remedy = 'the data set\'s min_size=0 enlarges them all the same ' \
+            remedy = (
+                "the data set's min_size=0 enlarges them all the same "
                 '(--cfg-options train_dataloader.dataset.min_size=0)'
+            )
             if smaller:
-                remedy = 'use smaller views, which loses nothing and saves ' \
+                remedy = (
+                    'use smaller views, which loses nothing and saves '
                     f'time (--cfg-options view_size={smaller}), or {remedy}'
+                )
             raise ValueError(
                 f'the images of {folder} are smaller than the views of {view} '
                 f'pixels: the median of the shorter side is {typical}:\n'
-                f'{_listed(small)}\n{remedy[0].upper()}{remedy[1:]}')
+                f'{_listed(small)}\n{remedy[0].upper()}{remedy[1:]}'
+            )
         if small:
             print_log(
                 f'{len(small)} of {len(sizes)} images are smaller than the '
                 f'views ({view} pixels) and get enlarged, for instance '
                 f'{small[0]}',
                 logger='current',
-                level=logging.INFO)
+                level=logging.INFO,
+            )
 
 
-def _smaller(sizes: list, limit: int) -> List[str]:
+def _smaller(sizes: list, limit: int) -> list[str]:
     """The files whose shorter side is below ``limit`` pixels."""
-    return [f'{path} ({w} x {h})' for path, (w, h) in sizes
-            if min(w, h) < limit]
+    return [f'{path} ({w} x {h})' for path, (w, h) in sizes if min(w, h) < limit]
 
 
 def _size_or_error(path: str) -> Union[tuple, UnreadableImage]:
@@ -245,7 +266,7 @@ def _size_or_error(path: str) -> Union[tuple, UnreadableImage]:
         return error
 
 
-def _listed(items: List[str], most: int = 10) -> str:
+def _listed(items: list[str], most: int = 10) -> str:
     rest = [f'  ... and {len(items) - most} more'] * (len(items) > most)
     return '\n'.join([f'  {item}' for item in items[:most]] + rest)
 

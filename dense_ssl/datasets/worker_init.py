@@ -1,4 +1,5 @@
 """What every process that loads images does before it starts."""
+
 import os
 import random
 from typing import Optional

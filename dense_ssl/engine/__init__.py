@@ -1,4 +1,5 @@
 """Hooks and optimisers."""
+
 import mmpretrain.engine  # noqa: F401  (fills the parent registry)
 
 from .fast_runner import FastRunner

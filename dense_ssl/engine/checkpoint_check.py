@@ -3,8 +3,10 @@
 mmengine loads what matches and only warns of the rest: a file that does not
 fit would be trained on, or tested, with random weights.
 """
+
 from collections import Counter
-from typing import Dict, List, Mapping, Optional, Tuple
+from collections.abc import Mapping
+from typing import Optional
 
 from mmengine.model import is_model_wrapper
 from mmengine.runner import CheckpointLoader, Runner, find_latest_checkpoint
@@ -55,20 +57,27 @@ def check_checkpoint(runner: Runner, testing: bool = False) -> None:
     if not match.ok:
         header = (
             f'{name} does not fit the model: {len(match.pairs)} of its '
-            f'{match.total} tensors are in the file with the same shape.')
-        raise TransferError('\n'.join([
-            header, *mismatch_details(match, _causes(target, weights, match)),
-            _remedy(path, resume, testing)
-        ]))
+            f'{match.total} tensors are in the file with the same shape.'
+        )
+        raise TransferError(
+            '\n'.join(
+                [
+                    header,
+                    *mismatch_details(match, _causes(target, weights, match)),
+                    _remedy(path, resume, testing),
+                ]
+            )
+        )
     if spare:
-        notes.append('in the file, not used: ' + ', '.join(
-            f'{network} ({count})' for network, count in spare.items()))
+        notes.append(
+            'in the file, not used: '
+            + ', '.join(f'{network} ({count})' for network, count in spare.items())
+        )
     for note in notes:
         runner.logger.info(f'{name}: {note}')
 
 
-def _which(runner: Runner, resume: bool,
-           testing: bool) -> Tuple[str, Optional[str]]:
+def _which(runner: Runner, resume: bool, testing: bool) -> tuple[str, Optional[str]]:
     """What messages call the file, and the file that mmengine will take."""
     path = runner.cfg.get('load_from')
     if testing:
@@ -89,10 +98,10 @@ def _read(name: str, path: str) -> dict:
         raise TransferError(
             f'{name} cannot be read: {type(error).__name__}: {reason}. Name a '
             'checkpoint that training wrote, epoch_N.pth or iter_N.pth in its '
-            '--work-dir.') from error
+            '--work-dir.'
+        ) from error
     if not isinstance(content, dict):
-        raise TransferError(
-            f'{name} holds a {type(content).__name__}, not a dict of weights.')
+        raise TransferError(f'{name} holds a {type(content).__name__}, not a dict of weights.')
     return content
 
 
@@ -101,24 +110,23 @@ def _check_training_state(name: str, path: str, content: dict) -> None:
     meta = content.get('meta')
     meta = meta if isinstance(meta, dict) else {}
     lacking = [f'meta.{key}' for key in ('epoch', 'iter') if key not in meta]
-    lacking += [
-        key for key in ('message_hub', 'optimizer') if key not in content
-    ]
+    lacking += [key for key in ('message_hub', 'optimizer') if key not in content]
     if lacking:
         raise TransferError(
             f'{name} is no checkpoint that a run can go on from: it lacks '
             f'{", ".join(lacking)}. To start a new run from its weights, say '
             f'--init-from {path} instead, or --cfg-options load_from={path} '
-            'if it holds all of the model.')
+            'if it holds all of the model.'
+        )
 
 
-def _weights(content: dict) -> Dict[str, Tensor]:
+def _weights(content: dict) -> dict[str, Tensor]:
     """Tensors by the names under which mmengine would load them."""
     state = content.get('state_dict', content)
     if not isinstance(state, dict):
         return {}
     return {
-        key[len('module.'):] if key.startswith('module.') else key: value
+        key[len('module.') :] if key.startswith('module.') else key: value
         for key, value in state.items()
         if isinstance(key, str) and isinstance(value, Tensor)
     }
@@ -127,61 +135,65 @@ def _weights(content: dict) -> Dict[str, Tensor]:
 def _network(key: str) -> str:
     """The part of the model that a tensor belongs to."""
     names = key.split('.')
-    return '.'.join(names[:2 if names[0] == 'momentum_encoder' else 1])
+    return '.'.join(names[: 2 if names[0] == 'momentum_encoder' else 1])
 
 
-def _spare(target: Mapping, weights: Mapping) -> Dict[str, int]:
+def _spare(target: Mapping, weights: Mapping) -> dict[str, int]:
     """Networks that the file alone has, and the number of their tensors."""
     known = {_network(key) for key in target}
     return Counter(n for n in map(_network, weights) if n not in known)
 
 
-def _let_queues_go(model: nn.Module, match: Match) -> List[str]:
+def _let_queues_go(model: nn.Module, match: Match) -> list[str]:
     """Accept queues of another length, in place; what to say of them.
 
     A run on other data has other lengths, see QueueLengthHook.
     """
     queues = {
-        f'{name}.features'
-        for name, m in model.named_modules() if isinstance(m, FeatureQueue)
+        f'{name}.features' for name, m in model.named_modules() if isinstance(m, FeatureQueue)
     }
-    fine = [(key, old, new) for key, old, new in match.wrong_shape
-            if key in queues and old[1:] == new[1:]]
-    match.wrong_shape = [item for item in match.wrong_shape
-                         if item not in fine]
+    fine = [
+        (key, old, new)
+        for key, old, new in match.wrong_shape
+        if key in queues and old[1:] == new[1:]
+    ]
+    match.wrong_shape = [item for item in match.wrong_shape if item not in fine]
     return [
-        f'{key} has {old[0]} keys in the file and {new[0]} in the model, and '
-        'starts anew' for key, old, new in fine
+        f'{key} has {old[0]} keys in the file and {new[0]} in the model, and starts anew'
+        for key, old, new in fine
     ]
 
 
-def _causes(target: Mapping, weights: Mapping, match: Match) -> List[str]:
+def _causes(target: Mapping, weights: Mapping, match: Match) -> list[str]:
     if not weights:
-        return ['the file holds no weights at its top level nor under '
-                '"state_dict".']
+        return ['the file holds no weights at its top level nor under "state_dict".']
     prefix = _BACKBONE if any(k.startswith(_BACKBONE) for k in target) else ''
-    wanted = [k[len(prefix):] for k in target if k.startswith(prefix)]
+    wanted = [k[len(prefix) :] for k in target if k.startswith(prefix)]
     if any(prefix + key in weights for key in wanted):
-        missing, unexpected = ([
-            key[len(prefix):] for key in keys if key.startswith(prefix)
-        ] for keys in (match.missing, match.unexpected))
+        missing, unexpected = (
+            [key[len(prefix) :] for key in keys if key.startswith(prefix)]
+            for keys in (match.missing, match.unexpected)
+        )
         causes = []
         if missing or unexpected:
-            causes = likely_causes(prefix, prefix, weights, target, missing,
-                                   unexpected)
+            causes = likely_causes(prefix, prefix, weights, target, missing, unexpected)
         return causes + _absent(target, weights)
     found = prefixes_with(weights, wanted)
     if found:
         other, count = next(iter(found.items()))
         where = f'as "{other}*"' if other else 'without that prefix'
-        return [f'other names: {count} of {len(wanted)} tensors of '
-                f'"{prefix}*" are in the file {where}.']
+        return [
+            f'other names: {count} of {len(wanted)} tensors of "{prefix}*" are in the file {where}.'
+        ]
     heads = Counter(map(_network, weights)).most_common(8)
-    return ['another model: the file has ' + ', '.join(
-        f'{head} ({count})' for head, count in heads) + '.']
+    return [
+        'another model: the file has '
+        + ', '.join(f'{head} ({count})' for head, count in heads)
+        + '.'
+    ]
 
 
-def _absent(target: Mapping, weights: Mapping) -> List[str]:
+def _absent(target: Mapping, weights: Mapping) -> list[str]:
     has = {key.split('.')[0] for key in weights}
     heads = dict.fromkeys(key.split('.')[0] for key in target)
     lacks = [head for head in heads if head not in has]
@@ -190,13 +202,15 @@ def _absent(target: Mapping, weights: Mapping) -> List[str]:
 
 def _remedy(path: str, resume: bool, testing: bool) -> str:
     if testing:
-        return ('Give the checkpoint that was trained with this config. '
-                'Pre-trained weights are fine-tuned before they are tested: '
-                'tools/benchmarks/train.py.')
-    start = (f'--init-from {path} (a part of it: --init-parts backbone), '
-             'which knows other names too')
+        return (
+            'Give the checkpoint that was trained with this config. '
+            'Pre-trained weights are fine-tuned before they are tested: '
+            'tools/benchmarks/train.py.'
+        )
+    start = f'--init-from {path} (a part of it: --init-parts backbone), which knows other names too'
     if resume:
-        return ('Resume with the config and options that wrote the file. To '
-                f'start a new run from its weights: {start}.')
-    return ('Give a file of this very model, or start from the parts that '
-            f'fit: {start}.')
+        return (
+            'Resume with the config and options that wrote the file. To '
+            f'start a new run from its weights: {start}.'
+        )
+    return f'Give a file of this very model, or start from the parts that fit: {start}.'

@@ -3,13 +3,15 @@
 Errors that dense_ssl's own checks raise are written for the user; a traceback
 would hide them. Anything else is unexpected and keeps its traceback.
 """
+
 import contextlib
 import os
 import re
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator, Optional
+from typing import Optional
 
 __all__ = ['clean_errors', 'own_message']
 
@@ -23,7 +25,10 @@ def _from_worker(text: str) -> Optional[str]:
     # The last frame, the line of code it stands at, then the error itself.
     found = re.search(
         r'.*^ *File "([^"]+)", line \d+, in [^\n]+\n *raise .*?\n'
-        r'[\w.]+: (.*)', text, re.MULTILINE | re.DOTALL)
+        r'[\w.]+: (.*)',
+        text,
+        re.MULTILINE | re.DOTALL,
+    )
     if found is None or not found[1].startswith(_PACKAGE):
         return None
     return found[2].strip()
@@ -54,8 +59,9 @@ def _raised_by_us(frame: traceback.FrameSummary) -> bool:
 
     An error that something called from our code raised is a surprise.
     """
-    return (os.path.realpath(frame.filename).startswith(_PACKAGE)
-            and (frame.line or '').startswith('raise '))
+    return os.path.realpath(frame.filename).startswith(_PACKAGE) and (frame.line or '').startswith(
+        'raise '
+    )
 
 
 @contextlib.contextmanager

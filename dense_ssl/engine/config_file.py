@@ -1,10 +1,11 @@
 """Read a config file, once the packages it builds on are known to be there."""
+
 import ast
 import difflib
 import importlib.util
 import os
 import os.path as osp
-from typing import List, Optional, Set
+from typing import Optional
 
 import mmengine
 from mmengine.config import Config
@@ -29,12 +30,16 @@ def load_config(path: str) -> Config:
     """
     if '::' in path:
         from mmengine.hub import get_config
+
         _require(path.partition('::')[0], path)
         return _checked(get_config(path))
     if not osp.isfile(path):
         folder, name = osp.split(path)
-        names = [n for n in os.listdir(folder or '.') if n.endswith('.py')
-                 ] if osp.isdir(folder or '.') else []
+        names = (
+            [n for n in os.listdir(folder or '.') if n.endswith('.py')]
+            if osp.isdir(folder or '.')
+            else []
+        )
         close = difflib.get_close_matches(name, names, n=1)
         hint = f' Did you mean {osp.join(folder, close[0])}?' if close else ''
         raise FileNotFoundError(f'no config file {path}.{hint}')
@@ -47,7 +52,7 @@ def _checked(cfg: Config) -> Config:
     return cfg
 
 
-def require_packages(path: str, seen: Optional[Set[str]] = None) -> None:
+def require_packages(path: str, seen: Optional[set[str]] = None) -> None:
     """Check the packages that ``_base_`` of a config and its bases name.
 
     Raises:
@@ -76,15 +81,17 @@ def _require(package: str, path: str) -> None:
     elif importlib.util.find_spec(package) is None:
         raise VersionError(
             f'config {path} builds on the package {package}, which is not '
-            'installed: correct the name, or install the package.')
+            'installed: correct the name, or install the package.'
+        )
     # The table may name a distribution that is not the one installed.
     if not is_installed(MODULE2PACKAGE.get(package, package)):
         raise VersionError(
             f'config {path}: mmengine does not find the installation of '
-            f'{package}. Reinstall it with pip, or give the file by its path.')
+            f'{package}. Reinstall it with pip, or give the file by its path.'
+        )
 
 
-def _bases(path: str) -> List[str]:
+def _bases(path: str) -> list[str]:
     """What ``_base_`` of the file lists; syntax is left to mmengine."""
     found = []
     if path.endswith('.py'):
@@ -92,8 +99,10 @@ def _bases(path: str) -> List[str]:
             with open(path, encoding='utf-8') as file:
                 body = ast.parse(file.read()).body
             for node in body:
-                if isinstance(node, ast.Assign) and getattr(
-                        node.targets[0], 'id', None) == '_base_':
+                if (
+                    isinstance(node, ast.Assign)
+                    and getattr(node.targets[0], 'id', None) == '_base_'
+                ):
                     found = ast.literal_eval(node.value)
         except (SyntaxError, ValueError):
             return []

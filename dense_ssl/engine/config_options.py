@@ -4,10 +4,11 @@ mmengine accepts any key there. A misspelt one is then either ignored or fails
 late, so here every key must exist in the config or be an argument of what its
 section builds.
 """
+
 import copy
 import difflib
 import inspect
-from typing import Any, Dict, List, Optional, Set, Tuple
+from typing import Any, Optional
 
 from mmengine import registry as registries
 from mmengine.config import Config, ConfigDict
@@ -18,16 +19,22 @@ from torch.utils.data import DataLoader
 __all__ = ['check_options', 'check_top_level', 'flatten', 'open_sections']
 
 # Read by mmengine from the config beside the arguments of Runner.
-_TOP_LEVEL = set(inspect.signature(Runner.__init__).parameters) - {
-    'self', 'cfg'
-} | {
-    'runner_type', 'sync_bn', 'find_unused_parameters', 'model_wrapper_cfg',
-    'activation_checkpointing', 'efficient_conv_bn_eval', 'compile',
-    'custom_imports', 'tta_model', 'tta_pipeline', 'strategy'
+_TOP_LEVEL = set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'} | {
+    'runner_type',
+    'sync_bn',
+    'find_unused_parameters',
+    'model_wrapper_cfg',
+    'activation_checkpointing',
+    'efficient_conv_bn_eval',
+    'compile',
+    'custom_imports',
+    'tta_model',
+    'tta_pipeline',
+    'strategy',
 }
-_DATALOADER = set(inspect.signature(DataLoader.__init__).parameters) - {
-    'self'
-} | {'num_batch_per_epoch'}
+_DATALOADER = set(inspect.signature(DataLoader.__init__).parameters) - {'self'} | {
+    'num_batch_per_epoch'
+}
 # Sections without a `type`, and the arguments they take.
 _UNTYPED = {
     'train_dataloader': _DATALOADER,
@@ -38,32 +45,60 @@ _UNTYPED = {
     'env_cfg.dist_cfg': {'backend', 'timeout', 'init_backend', 'init_method'},
     'auto_scale_lr': {'enable', 'base_batch_size'},
     'randomness': {'seed', 'diff_rank_seed', 'deterministic'},
-    'optim_wrapper.clip_grad':
-    {'max_norm', 'norm_type', 'error_if_nonfinite', 'foreach', 'type',
-     'clip_value'},
+    'optim_wrapper.clip_grad': {
+        'max_norm',
+        'norm_type',
+        'error_if_nonfinite',
+        'foreach',
+        'type',
+        'clip_value',
+    },
     'optim_wrapper.paramwise_cfg': {
-        'custom_keys', 'lr_mult', 'decay_mult', 'bias_lr_mult',
-        'bias_decay_mult', 'norm_decay_mult', 'flat_decay_mult',
-        'dwconv_decay_mult', 'dcn_offset_lr_mult', 'bypass_duplicate'
+        'custom_keys',
+        'lr_mult',
+        'decay_mult',
+        'bias_lr_mult',
+        'bias_decay_mult',
+        'norm_decay_mult',
+        'flat_decay_mult',
+        'dwconv_decay_mult',
+        'dcn_offset_lr_mult',
+        'bypass_duplicate',
     },
     'train_cfg': {
-        'type', 'by_epoch', 'max_epochs', 'max_iters', 'val_begin',
-        'val_interval', 'dynamic_intervals'
+        'type',
+        'by_epoch',
+        'max_epochs',
+        'max_iters',
+        'val_begin',
+        'val_interval',
+        'dynamic_intervals',
     },
     'model_wrapper_cfg': {
-        'type', 'broadcast_buffers', 'find_unused_parameters', 'static_graph',
-        'detect_anomalous_params', 'gradient_as_bucket_view',
-        'bucket_cap_mb'
+        'type',
+        'broadcast_buffers',
+        'find_unused_parameters',
+        'static_graph',
+        'detect_anomalous_params',
+        'gradient_as_bucket_view',
+        'bucket_cap_mb',
     },
     'val_cfg': {'type', 'fp16'},
     'test_cfg': {'type', 'fp16'},
     'optim_wrapper': {
-        'type', 'optimizer', 'accumulative_counts', 'clip_grad', 'loss_scale',
-        'dtype', 'paramwise_cfg', 'constructor', 'use_fsdp'
+        'type',
+        'optimizer',
+        'accumulative_counts',
+        'clip_grad',
+        'loss_scale',
+        'dtype',
+        'paramwise_cfg',
+        'constructor',
+        'use_fsdp',
     },
 }
 # The user's own names (layers, hooks) are keys here.
-_FREE = ('optim_wrapper.paramwise_cfg.custom_keys', )
+_FREE = ('optim_wrapper.paramwise_cfg.custom_keys',)
 # Read by whatever is around them: their keys are not known here.
 _OPEN = {'metainfo', 'data_prefix', 'filter_cfg', 'backend_args'}
 _OPEN_IN_MODEL = {'train_cfg', 'test_cfg'}
@@ -77,7 +112,7 @@ _TAKEN_OUT = {
 }
 
 
-def flatten(options: Dict[str, Any], prefix: str = '') -> Dict[str, Any]:
+def flatten(options: dict[str, Any], prefix: str = '') -> dict[str, Any]:
     """``{'a': {'b': 1}, 'c.d': 2}`` as ``{'a.b': 1, 'c.d': 2}``."""
     flat = {}
     for key, value in options.items():
@@ -88,8 +123,7 @@ def flatten(options: Dict[str, Any], prefix: str = '') -> Dict[str, Any]:
     return flat
 
 
-def check_options(cfg: Config, options: Dict[str, Any],
-                  variables: Tuple[str, ...] = ()) -> None:
+def check_options(cfg: Config, options: dict[str, Any], variables: tuple[str, ...] = ()) -> None:
     """Refuse keys that nothing would read.
 
     Args:
@@ -120,15 +154,16 @@ def check_top_level(cfg: Config) -> None:
         ValueError: Names the key and what it nearly is.
     """
     for key in set(cfg) - _TOP_LEVEL:
-        close = difflib.get_close_matches(key, _TOP_LEVEL, 1, .9)
+        close = difflib.get_close_matches(key, _TOP_LEVEL, 1, 0.9)
         if close:
             raise ValueError(
                 f'{cfg.filename}: nothing reads the key {key}; {close[0]} is '
                 'probably meant. If it is a variable, call it something less '
-                'like it')
+                'like it'
+            )
 
 
-def open_sections(cfg: Config, options: Dict[str, Any]) -> None:
+def open_sections(cfg: Config, options: dict[str, Any]) -> None:
     """Make sections that are None empty where ``options`` fill them.
 
     mmengine merges no keys into None (``clip_grad=None``, say).
@@ -151,7 +186,8 @@ def _check_one(cfg, merged, key, variables):
         raise ValueError(
             f'--cfg-options {key}: {top} is a variable of the config file, '
             'already used up when options are merged, so this would change '
-            f'nothing. Override {", ".join(used) or "the keys it set"}.')
+            f'nothing. Override {", ".join(used) or "the keys it set"}.'
+        )
     node, new, path = cfg, merged, []
     for name in key.split('.'):
         where = '.'.join(path)
@@ -159,10 +195,12 @@ def _check_one(cfg, merged, key, variables):
             if not name.isdigit() or int(name) >= len(node):
                 raise ValueError(
                     f'--cfg-options {key}: {where} is a list of {len(node)} '
-                    f'entries, numbered from 0; there is no entry {name!r}.')
+                    f'entries, numbered from 0; there is no entry {name!r}.'
+                )
             node = node[int(name)]
-            new = new[int(name)] if isinstance(
-                new, (list, tuple)) and int(name) < len(new) else node
+            new = (
+                new[int(name)] if isinstance(new, (list, tuple)) and int(name) < len(new) else node
+            )
         elif isinstance(node, (dict, Config)):
             if name not in node:
                 _check_new(cfg, node, new, path, name, key)
@@ -172,8 +210,9 @@ def _check_one(cfg, merged, key, variables):
         elif node is None:  # a section that is switched off: filled anew
             return
         else:
-            raise ValueError(f'--cfg-options {key}: {where} is {node!r}, '
-                             f'which has no key {name!r}.')
+            raise ValueError(
+                f'--cfg-options {key}: {where} is {node!r}, which has no key {name!r}.'
+            )
         path.append(name)
 
 
@@ -197,12 +236,15 @@ def _check_new(cfg, node, new, path, name, key):
     else:
         raise ValueError(
             f'--cfg-options {key}: {where or "the config"} has no key '
-            f'{name!r}; it has {", ".join(names)}.')
-    raise ValueError(f'--cfg-options {key}: {where or "the config"} has no '
-                     f'key {name!r}. Did you mean {suggestion}?')
+            f'{name!r}; it has {", ".join(names)}.'
+        )
+    raise ValueError(
+        f'--cfg-options {key}: {where or "the config"} has no '
+        f'key {name!r}. Did you mean {suggestion}?'
+    )
 
 
-def _arguments(where: str, node: Any) -> Tuple[Set[str], bool]:
+def _arguments(where: str, node: Any) -> tuple[set[str], bool]:
     """Keys a section may have, and whether the list is known complete."""
     if not where:
         return _TOP_LEVEL, True
@@ -211,8 +253,7 @@ def _arguments(where: str, node: Any) -> Tuple[Set[str], bool]:
     typed = node.get('type') if hasattr(node, 'get') else None
     if typed is None:
         parts = set(where.split('.'))
-        is_open = parts & _OPEN or ('model' in parts
-                                    and parts & _OPEN_IN_MODEL)
+        is_open = parts & _OPEN or ('model' in parts and parts & _OPEN_IN_MODEL)
         return known, not is_open
     cls = _resolve(typed, node)
     if cls is None:
@@ -236,23 +277,37 @@ def _resolve(typed: Any, node: Any) -> Optional[type]:
     return None
 
 
-def _root_registries() -> List[registries.Registry]:
+def _root_registries() -> list[registries.Registry]:
     return [
-        getattr(registries, name) for name in (
-            'MODELS', 'DATASETS', 'TRANSFORMS', 'HOOKS', 'OPTIMIZERS',
-            'OPTIM_WRAPPERS', 'PARAM_SCHEDULERS', 'DATA_SAMPLERS', 'LOOPS',
-            'METRICS', 'EVALUATOR', 'VISUALIZERS', 'VISBACKENDS',
-            'LOG_PROCESSORS', 'MODEL_WRAPPERS', 'WEIGHT_INITIALIZERS',
-            'TASK_UTILS', 'FUNCTIONS')
+        getattr(registries, name)
+        for name in (
+            'MODELS',
+            'DATASETS',
+            'TRANSFORMS',
+            'HOOKS',
+            'OPTIMIZERS',
+            'OPTIM_WRAPPERS',
+            'PARAM_SCHEDULERS',
+            'DATA_SAMPLERS',
+            'LOOPS',
+            'METRICS',
+            'EVALUATOR',
+            'VISUALIZERS',
+            'VISBACKENDS',
+            'LOG_PROCESSORS',
+            'MODEL_WRAPPERS',
+            'WEIGHT_INITIALIZERS',
+            'TASK_UTILS',
+            'FUNCTIONS',
+        )
     ]
 
 
-def _signature(cls: Any) -> Tuple[Set[str], bool]:
+def _signature(cls: Any) -> tuple[set[str], bool]:
     """Argument names, following ``**kwargs`` up the base classes."""
     if not inspect.isclass(cls):
         parameters = inspect.signature(cls).parameters.values()
-        return ({p.name for p in parameters},
-                all(p.kind != p.VAR_KEYWORD for p in parameters))
+        return ({p.name for p in parameters}, all(p.kind != p.VAR_KEYWORD for p in parameters))
     names, complete = set(), True  # without __init__, no arguments
     for base in cls.__mro__:
         if '__init__' not in vars(base) or base is object:
@@ -260,19 +315,20 @@ def _signature(cls: Any) -> Tuple[Set[str], bool]:
         complete = False
         parameters = inspect.signature(base.__init__).parameters.values()
         names |= {
-            p.name
-            for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD,
-                                              p.KEYWORD_ONLY)
+            p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
         } - {'self'}
         if all(p.kind != p.VAR_KEYWORD for p in parameters):
             return names, True
     return names, complete
 
 
-def _paths(node: Any, prefix: str = '') -> List[str]:
+def _paths(node: Any, prefix: str = '') -> list[str]:
     """Every dotted key of a config."""
-    items = node.items() if hasattr(node, 'items') else (
-        enumerate(node) if isinstance(node, (list, tuple)) else ())
+    items = (
+        node.items()
+        if hasattr(node, 'items')
+        else (enumerate(node) if isinstance(node, (list, tuple)) else ())
+    )
     result = []
     for key, value in items:
         result.append(f'{prefix}{key}')

@@ -1,4 +1,5 @@
 """Move the colour part of a recipe from the workers to the device."""
+
 from mmengine.config import Config
 
 __all__ = ['leave_colours_to_device']
@@ -35,7 +36,6 @@ def leave_colours_to_device(cfg: Config, on_device: bool = True) -> int:
         step['on_device'] = on_device
     for step in steps:
         keys = tuple(step.get('algorithm_keys', ()))
-        if colours and step['type'].endswith('PackInputs') and (
-                'view_colours' not in keys):
+        if colours and step['type'].endswith('PackInputs') and ('view_colours' not in keys):
             step['algorithm_keys'] = (*keys, 'view_colours')
     return len(colours)

@@ -1,6 +1,6 @@
 """Processes and the devices they run on, for all tools."""
+
 import os
-from typing import List
 
 import torch
 import torch.distributed as dist
@@ -9,13 +9,10 @@ from mmengine.config import Config, ConfigDict
 __all__ = ['join_process_group', 'prepare_devices', 'settle_devices']
 
 # Processes on this machine, as each launcher tells them.
-_LOCAL_SIZE = {
-    'pytorch': 'LOCAL_WORLD_SIZE',
-    'mpi': 'OMPI_COMM_WORLD_LOCAL_SIZE'
-}
+_LOCAL_SIZE = {'pytorch': 'LOCAL_WORLD_SIZE', 'mpi': 'OMPI_COMM_WORLD_LOCAL_SIZE'}
 
 
-def settle_devices(cfg: Config) -> List[str]:
+def settle_devices(cfg: Config) -> list[str]:
     """Settle backend and batch norm for the devices at hand, in place.
 
     With CUDA the config's choice stands (nccl by default). Without, several
@@ -35,20 +32,22 @@ def settle_devices(cfg: Config) -> List[str]:
         _check_gpus(cfg.launcher)
         return []
     if cfg.launcher != 'pytorch':
-        raise ValueError(f'--launcher {cfg.launcher} needs CUDA devices, and '
-                         'there is none. On CPU use tools/dist_train.sh.')
+        raise ValueError(
+            f'--launcher {cfg.launcher} needs CUDA devices, and '
+            'there is none. On CPU use tools/dist_train.sh.'
+        )
     notes = ['No CUDA device: processes communicate through gloo.']
     cfg.setdefault('env_cfg', ConfigDict())
     cfg.env_cfg['dist_cfg'] = dict(backend='gloo')
     if cfg.get('sync_bn') is not None:
         cfg.sync_bn = None
-        notes.append('No CUDA device: batch norm stays per process (plain '
-                     'BN), sync_bn is ignored.')
+        notes.append('No CUDA device: batch norm stays per process (plain BN), sync_bn is ignored.')
     # mmengine would hand DistributedDataParallel a CUDA device index.
     wrapper = ConfigDict(
         type='MMDistributedDataParallel',
         broadcast_buffers=False,
-        find_unused_parameters=cfg.get('find_unused_parameters', False))
+        find_unused_parameters=cfg.get('find_unused_parameters', False),
+    )
     wrapper.update(cfg.get('model_wrapper_cfg') or {})
     wrapper.device_ids = None
     cfg.model_wrapper_cfg = wrapper
@@ -61,12 +60,11 @@ def join_process_group(cfg: Config) -> None:
     mmengine's own start selects a CUDA device whatever the backend; it skips
     that where a process group exists.
     """
-    if (cfg.launcher == 'pytorch' and not torch.cuda.is_available()
-            and not dist.is_initialized()):
+    if cfg.launcher == 'pytorch' and not torch.cuda.is_available() and not dist.is_initialized():
         dist.init_process_group(backend='gloo')
 
 
-def prepare_devices(cfg: Config) -> List[str]:
+def prepare_devices(cfg: Config) -> list[str]:
     """:func:`settle_devices`, then :func:`join_process_group`."""
     notes = settle_devices(cfg)
     join_process_group(cfg)
@@ -80,4 +78,5 @@ def _check_gpus(launcher: str) -> None:
         raise ValueError(
             f'{processes} processes were started on this machine, which has '
             f'{gpus} visible GPU(s): each process needs its own. Start '
-            f'{gpus}, or make more visible by CUDA_VISIBLE_DEVICES.')
+            f'{gpus}, or make more visible by CUDA_VISIBLE_DEVICES.'
+        )

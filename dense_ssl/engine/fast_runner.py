@@ -1,8 +1,9 @@
 """A runner that prepares the model for speed before it is distributed."""
+
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from operator import attrgetter
-from typing import List, Optional
+from typing import Optional
 
 import torch
 from mmengine.dist import broadcast
@@ -33,8 +34,7 @@ class FastRunner(Runner):
     All need to happen before the model is wrapped for several processes.
     """
 
-    def wrap_model(self, model_wrapper_cfg: Optional[dict],
-                   model: nn.Module) -> nn.Module:
+    def wrap_model(self, model_wrapper_cfg: Optional[dict], model: nn.Module) -> nn.Module:
         """Prepare, then wrap as the original does.
 
         Raises:
@@ -46,7 +46,8 @@ class FastRunner(Runner):
             raise ValueError(
                 'speed.compile and speed.checkpoint (--compile and '
                 '--checkpoint-activations) do not work together: leave one '
-                'of them out')
+                'of them out'
+            )
         if speed.get('channels_last'):
             # Before the layout changes, or the same seed would give other
             # weights: random numbers are filled in in memory order.
@@ -76,16 +77,14 @@ def checkpoint_activations(module: nn.Module) -> None:
     form gives a backbone no gradient, since images require none, and batch
     norm's running statistics would move twice a step.
     """
+
     @contextmanager
     def again():
         # Looked up now: distributed training exchanges norms for SyncBN.
-        norms = [
-            m for m in module.modules()
-            if isinstance(m, nn.modules.batchnorm._NormBase)
-        ]
+        norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._NormBase)]
         momenta = [m.momentum for m in norms]
         for m in norms:
-            m.momentum = 0.
+            m.momentum = 0.0
         try:
             yield
         finally:
@@ -93,18 +92,16 @@ def checkpoint_activations(module: nn.Module) -> None:
                 m.momentum = momentum
 
     module.forward = partial(
-        checkpoint,
-        module.forward,
-        use_reentrant=False,
-        context_fn=lambda: (nullcontext(), again()))
+        checkpoint, module.forward, use_reentrant=False, context_fn=lambda: (nullcontext(), again())
+    )
 
 
-def _backbones(model: nn.Module) -> List[nn.Module]:
+def _backbones(model: nn.Module) -> list[nn.Module]:
     owners = (model, getattr(model, 'momentum_encoder', None))
     return [o.backbone for o in owners if hasattr(o, 'backbone')]
 
 
-def checkpointed_stages(backbone: dict) -> List[str]:
+def checkpointed_stages(backbone: dict) -> list[str]:
     """Modules whose activations are worth recomputing: a ResNet's stages.
 
     Raises:
@@ -115,6 +112,7 @@ def checkpointed_stages(backbone: dict) -> List[str]:
         raise ValueError(
             f'--checkpoint-activations knows ResNets only, not {kind}: name '
             "the modules in the config, runner_type='dense_ssl.FastRunner', "
-            "speed=dict(checkpoint=['backbone.stages'])")
+            "speed=dict(checkpoint=['backbone.stages'])"
+        )
     stages = backbone.get('num_stages', 4)
     return [f'backbone.layer{i + 1}' for i in range(stages)]

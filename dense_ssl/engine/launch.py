@@ -1,10 +1,10 @@
 """From command-line arguments to a runner: what the tools share."""
+
 import argparse
 import copy
 import math
 import os
 import os.path as osp
-from typing import List
 
 import torch
 from mmengine.config import Config, ConfigDict
@@ -16,24 +16,30 @@ from .config_options import check_options, flatten, open_sections
 from .devices import prepare_devices
 from .option_action import OptionAction
 
-__all__ = ['add_common_arguments', 'add_tensorboard', 'check_work_dir',
-           'load_config', 'merge_arguments', 'prepare_devices',
-           'require_test_loop', 'retarget_data', 'set_resume', 'build_runner']
+__all__ = [
+    'add_common_arguments',
+    'add_tensorboard',
+    'check_work_dir',
+    'load_config',
+    'merge_arguments',
+    'prepare_devices',
+    'require_test_loop',
+    'retarget_data',
+    'set_resume',
+    'build_runner',
+]
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of tools/train.py and tools/test.py alike."""
     parser.add_argument('config', help='config file, or package::path')
+    parser.add_argument('--work-dir', help='folder for logs, checkpoints and results')
     parser.add_argument(
-        '--work-dir', help='folder for logs, checkpoints and results')
+        '--no-pin-memory', action='store_true', help='do not pin host memory in data loaders'
+    )
     parser.add_argument(
-        '--no-pin-memory',
-        action='store_true',
-        help='do not pin host memory in data loaders')
-    parser.add_argument(
-        '--tensorboard',
-        action='store_true',
-        help='also write TensorBoard event files')
+        '--tensorboard', action='store_true', help='also write TensorBoard event files'
+    )
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -42,12 +48,14 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         'key="[a,b]", an entry of a list is key.0.name=value. Keys that '
         'nothing would read are refused. data_root=DIR retargets the '
         'training data, view_size=N resizes the views, and the learning '
-        'rate follows train_cfg.max_epochs.')
+        'rate follows train_cfg.max_epochs.',
+    )
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
         default='none',
-        help='job launcher')
+        help='job launcher',
+    )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
 
@@ -93,7 +101,8 @@ def require_test_loop(cfg: Config, path: str) -> None:
         raise ValueError(
             f'{path} has no test loop (test_dataloader, test_cfg, '
             'test_evaluator). Pre-training is judged by transfer: see '
-            'configs/benchmarks.')
+            'configs/benchmarks.'
+        )
 
 
 def retarget_data(cfg: Config, options: dict) -> None:
@@ -105,8 +114,9 @@ def retarget_data(cfg: Config, options: dict) -> None:
     """
     dataset = (cfg.get('train_dataloader') or {}).get('dataset')
     if dataset is None:
-        raise ValueError('--cfg-options data_root: this config has no '
-                         'train_dataloader.dataset to point there.')
+        raise ValueError(
+            '--cfg-options data_root: this config has no train_dataloader.dataset to point there.'
+        )
     while dataset.get('dataset') is not None:  # e.g. RepeatDataset
         dataset = dataset.dataset
     if 'train_dataloader.dataset.data_root' not in options:
@@ -133,18 +143,20 @@ def resize_views(cfg: Config, size) -> None:
             GeometricMultiView, or a crop's size would be no whole number.
     """
     if not isinstance(size, int) or size < 1:
-        raise ValueError(f'--cfg-options view_size={size}: a number of pixels '
-                         'is needed, e.g. view_size=96')
+        raise ValueError(
+            f'--cfg-options view_size={size}: a number of pixels is needed, e.g. view_size=96'
+        )
     views = [
-        step for step in cfg.train_dataloader.dataset.pipeline
+        step
+        for step in cfg.train_dataloader.dataset.pipeline
         if step['type'] == 'GeometricMultiView'
     ]
     if not views:
-        raise ValueError('--cfg-options view_size: the training pipeline has '
-                         'no GeometricMultiView.')
+        raise ValueError(
+            '--cfg-options view_size: the training pipeline has no GeometricMultiView.'
+        )
     for view in views:
-        crops = [step for pipeline in view.transforms for step in pipeline
-                 if 'scale' in step]
+        crops = [step for pipeline in view.transforms for step in pipeline if 'scale' in step]
         for crop in crops:
             crop.scale = _resized(crop.scale, view.get('view_size'), size)
         view.view_size = size
@@ -155,13 +167,15 @@ def _resized(scale, old, new):
     if not all(isinstance(x, int) for x in (scale, old, new)):
         raise ValueError(
             f'--cfg-options view_size={new}: a crop has the scale {scale}, '
-            f'which was made for views of {old}; set the scales in a config')
+            f'which was made for views of {old}; set the scales in a config'
+        )
     resized, rest = divmod(scale * new, old)
     if rest or not resized:
         raise ValueError(
             f'--cfg-options view_size={new}: a crop of {scale} pixels for '
             f'views of {old} becomes {scale * new / old:g}: take a multiple '
-            f'of {old // math.gcd(scale, old)}')
+            f'of {old // math.gcd(scale, old)}'
+        )
     return resized
 
 
@@ -182,15 +196,14 @@ def fit_schedule(cfg: Config, before: list, options: dict) -> None:
         return  # the user's own, or one for each of several optimisers
     epochs = cfg.train_cfg.max_epochs
     by_epoch = [s.get('by_epoch', True) for s in before]
-    old = max((s.get('end', 0) for s, e in zip(before, by_epoch) if e),
-              default=0)
+    old = max((s.get('end', 0) for s, e in zip(before, by_epoch) if e), default=0)
     if 'param_scheduler' in options or not old:
         return
     for i, (was, s) in enumerate(zip(before, after)):
         if not by_epoch[i]:
             continue
 
-        def fit(name, value):
+        def fit(name, value, i=i, s=s):
             if f'param_scheduler.{i}.{name}' not in options:
                 s[name] = value
 
@@ -201,10 +214,7 @@ def fit_schedule(cfg: Config, before: list, options: dict) -> None:
         if was.get('T_max') == end - begin:
             fit('T_max', s.end - s.get('begin', 0))
     # mmengine refuses a schedule without an epoch.
-    cfg.param_scheduler = [
-        s for s, e in zip(after, by_epoch)
-        if not e or s.end > s.get('begin', 0)
-    ]
+    cfg.param_scheduler = [s for s, e in zip(after, by_epoch) if not e or s.end > s.get('begin', 0)]
 
 
 def check_work_dir(path: str) -> None:
@@ -213,8 +223,7 @@ def check_work_dir(path: str) -> None:
     while not osp.lexists(made):
         made = osp.dirname(made)
     if not osp.isdir(made):
-        raise ValueError(f'--work-dir {path} cannot be made: {made} is not a '
-                         'folder.')
+        raise ValueError(f'--work-dir {path} cannot be made: {made} is not a folder.')
     if not os.access(made, os.W_OK | os.X_OK):
         raise ValueError(f'--work-dir {path}: {made} is not writable.')
 
@@ -251,19 +260,19 @@ def add_tensorboard(cfg: Config) -> None:
     try:
         import tensorboard  # noqa: F401
     except ImportError:
-        raise ValueError('--tensorboard needs the package tensorboard: '
-                         '`pip install tensorboard`.') from None
+        raise ValueError(
+            '--tensorboard needs the package tensorboard: `pip install tensorboard`.'
+        ) from None
     visualizer = cfg.get('visualizer') or dict(type='UniversalVisualizer')
     visualizer = ConfigDict(visualizer)
-    backends = list(
-        visualizer.get('vis_backends') or [dict(type='LocalVisBackend')])
+    backends = list(visualizer.get('vis_backends') or [dict(type='LocalVisBackend')])
     if all(b['type'] != 'TensorboardVisBackend' for b in backends):
         backends.append(dict(type='TensorboardVisBackend'))
     visualizer.vis_backends = backends
     cfg.visualizer = visualizer
 
 
-def build_runner(cfg: Config, notes: List[str]) -> Runner:
+def build_runner(cfg: Config, notes: list[str]) -> Runner:
     """Build the runner and log ``notes`` into its log."""
     if 'runner_type' in cfg:
         runner = RUNNERS.build(cfg)

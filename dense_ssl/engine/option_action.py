@@ -1,4 +1,5 @@
 """``--cfg-options`` of the tools: mmengine's, with paths left as they are."""
+
 import argparse
 
 from mmengine.config import DictAction
@@ -12,8 +13,7 @@ _ENDINGS = ('data_root', '_file', '_dir', 'checkpoint')
 def names_a_path(key: str) -> bool:
     """Whether the value of a dotted config key is one file or folder."""
     parts = key.split('.')
-    return (parts[-1] in _NAMES or parts[-1].endswith(_ENDINGS)
-            or 'data_prefix' in parts)
+    return parts[-1] in _NAMES or parts[-1].endswith(_ENDINGS) or 'data_prefix' in parts
 
 
 class OptionAction(DictAction):
@@ -29,8 +29,7 @@ class OptionAction(DictAction):
         for word in values:
             key, equals, text = word.partition('=')
             if not key or not equals:
-                raise argparse.ArgumentError(
-                    self, f'{word!r} is not of the form key=value.')
+                raise argparse.ArgumentError(self, f'{word!r} is not of the form key=value.')
             options[key] = self._read(key, text)
         setattr(namespace, self.dest, options)
 
@@ -44,5 +43,5 @@ class OptionAction(DictAction):
             return self._parse_iterable(text)
         except (RecursionError, AssertionError):
             raise argparse.ArgumentError(
-                self, f'{key}={text}: brackets that neither balance nor '
-                'enclose the whole value.') from None
+                self, f'{key}={text}: brackets that neither balance nor enclose the whole value.'
+            ) from None

@@ -1,18 +1,21 @@
 """Weighted nearest neighbours on frozen features."""
-from typing import Dict, Sequence
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
-def knn_accuracy(train: Tensor,
-                 train_labels: Tensor,
-                 test: Tensor,
-                 test_labels: Tensor,
-                 neighbours: Sequence[int] = (10, 20, 100, 200),
-                 temperature: float = 0.07,
-                 chunk: int = 512) -> Dict[int, float]:
+def knn_accuracy(
+    train: Tensor,
+    train_labels: Tensor,
+    test: Tensor,
+    test_labels: Tensor,
+    neighbours: Sequence[int] = (10, 20, 100, 200),
+    temperature: float = 0.07,
+    chunk: int = 512,
+) -> dict[int, float]:
     """Top-1 accuracy of voting neighbours (arXiv 1805.01978, sec. 3.4).
 
     Each of the k neighbours of highest cosine votes for its class with weight
@@ -31,8 +34,9 @@ def knn_accuracy(train: Tensor,
         Accuracy in percent by k.
     """
     if not len(train) or not len(test):
-        raise ValueError(f'{len(train)} training and {len(test)} test '
-                         'features: both must be there.')
+        raise ValueError(
+            f'{len(train)} training and {len(test)} test features: both must be there.'
+        )
     train, test = F.normalize(train, dim=1), F.normalize(test, dim=1)
     most = min(max(neighbours), len(train))
     classes = int(torch.cat([train_labels, test_labels]).max()) + 1

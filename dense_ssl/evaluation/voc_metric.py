@@ -1,5 +1,6 @@
 """Pascal VOC detection as the papers report it."""
-from typing import Dict, List, Sequence
+
+from collections.abc import Sequence
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
@@ -19,6 +20,7 @@ class VOCDetectionMetric(BaseMetric):
     does the work here too, with boxes that are a pixel wider than their
     difference, as in the VOC development kit. Figures are in percent.
     """
+
     default_prefix = 'pascal_voc'
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
@@ -29,33 +31,34 @@ class VOCDetectionMetric(BaseMetric):
                 for key, value in sample['pred_instances'].items()
                 if key in ('bboxes', 'scores', 'labels')
             }
-            truth, ignored = (sample['gt_instances'],
-                              sample['ignored_instances'])
+            truth, ignored = (sample['gt_instances'], sample['ignored_instances'])
             annotation = dict(
                 bboxes=_array(truth['bboxes']),
                 labels=_array(truth['labels']),
                 bboxes_ignore=_array(ignored['bboxes']),
-                labels_ignore=_array(ignored['labels']))
+                labels_ignore=_array(ignored['labels']),
+            )
             rows = np.hstack([found['bboxes'], found['scores'][:, None]])
             detections = [
-                rows[found['labels'] == label]
-                for label in range(len(self.dataset_meta['classes']))
+                rows[found['labels'] == label] for label in range(len(self.dataset_meta['classes']))
             ]
             self.results.append((annotation, detections))
 
-    def compute_metrics(self, results: list) -> Dict[str, float]:
+    def compute_metrics(self, results: list) -> dict[str, float]:
         annotations, detections = zip(*results)
         precisions = mean_precisions(detections, annotations)
         return dict(
             AP=100 * float(np.mean(precisions)),
             AP50=100 * float(precisions[0]),
-            AP75=100 * float(precisions[5]))
+            AP75=100 * float(precisions[5]),
+        )
 
 
 def mean_precisions(
-        detections: Sequence[List[np.ndarray]],
-        annotations: Sequence[dict],
-        thresholds: Sequence[float] = IOU_THRESHOLDS) -> List[float]:
+    detections: Sequence[list[np.ndarray]],
+    annotations: Sequence[dict],
+    thresholds: Sequence[float] = IOU_THRESHOLDS,
+) -> list[float]:
     """Mean over the classes of the 11-point average precision.
 
     Args:
@@ -69,6 +72,7 @@ def mean_precisions(
         not count.
     """
     from mmdet.evaluation import eval_map
+
     return [
         eval_map(
             list(detections),
@@ -76,7 +80,9 @@ def mean_precisions(
             iou_thr=threshold,
             logger='silent',
             eval_mode='11points',
-            use_legacy_coordinate=True)[0] for threshold in thresholds
+            use_legacy_coordinate=True,
+        )[0]
+        for threshold in thresholds
     ]
 
 

@@ -1,9 +1,9 @@
 """Algorithms, projectors, heads and the small parts they share."""
+
 import mmpretrain.models  # noqa: F401  (fills the parent registry)
 
 from .algorithms import *  # noqa: F401,F403
-from .correspondence import (Correspondence, GeometricCorrespondence,
-                             SimilarityCorrespondence)
+from .correspondence import Correspondence, GeometricCorrespondence, SimilarityCorrespondence
 from .data_preprocessor import DenseDataPreprocessor
 from .feature_queue import FeatureQueue
 from .heads import *  # noqa: F401,F403
@@ -12,7 +12,11 @@ from .montage import MontageAssembler
 from .necks import *  # noqa: F401,F403
 
 __all__ = [
-    'Correspondence', 'DenseDataPreprocessor', 'FeatureQueue',
-    'GeometricCorrespondence', 'MomentumEncoder', 'MontageAssembler',
-    'SimilarityCorrespondence'
+    'Correspondence',
+    'DenseDataPreprocessor',
+    'FeatureQueue',
+    'GeometricCorrespondence',
+    'MomentumEncoder',
+    'MontageAssembler',
+    'SimilarityCorrespondence',
 ]

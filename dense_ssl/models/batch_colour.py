@@ -8,8 +8,9 @@ drawn by the workers, so that the host knows which samples need what. Costly
 operations then run on those samples only and nothing waits for the device,
 and blur is Pillow's (three box filters), not a sampled Gaussian.
 """
+
+from collections.abc import Iterator
 from math import floor, sqrt
-from typing import Iterator, Tuple
 
 import numpy as np
 import torch
@@ -46,7 +47,7 @@ def batch_colour(views: Tensor, table: np.ndarray) -> Tensor:
         return _solarise(x, table[:, 10])
 
 
-def _jitter_steps(table: np.ndarray) -> Iterator[Tuple[np.ndarray, ...]]:
+def _jitter_steps(table: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
     """(operations (N, ), factors (N, )) of the four steps."""
     for step in range(4):
         op = table[:, 2 * step].astype(np.int64)
@@ -55,8 +56,7 @@ def _jitter_steps(table: np.ndarray) -> Iterator[Tuple[np.ndarray, ...]]:
 
 
 def _send(values: np.ndarray, x: Tensor) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values)).to(
-        x.device, non_blocking=True)
+    return torch.from_numpy(np.ascontiguousarray(values)).to(x.device, non_blocking=True)
 
 
 def _on_some(x: Tensor, wanted: np.ndarray, function, values) -> Tensor:
@@ -72,8 +72,7 @@ def _on_some(x: Tensor, wanted: np.ndarray, function, values) -> Tensor:
 
 def _luma(x: Tensor) -> Tensor:
     red, green, blue = x.split(1, dim=1)
-    return (red * LUMA[0]).add_(green, alpha=LUMA[1]).add_(
-        blue, alpha=LUMA[2])
+    return (red * LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
 
 
 def _blend(x: Tensor, op: np.ndarray, factor: np.ndarray) -> Tensor:
@@ -85,11 +84,10 @@ def _blend(x: Tensor, op: np.ndarray, factor: np.ndarray) -> Tensor:
     blended = (op >= 0) & (op != HUE)
     if not blended.any():
         return x
-    factors = np.where(blended, factor, 1.)
-    to_pixel = np.where(op == SATURATION, 1 - factor, 0.)
-    to_mean = np.where(op == CONTRAST, 1 - factor, 0.)
-    weights = _send(
-        np.stack([factors, to_pixel, to_mean]).astype(np.float32), x)
+    factors = np.where(blended, factor, 1.0)
+    to_pixel = np.where(op == SATURATION, 1 - factor, 0.0)
+    to_mean = np.where(op == CONTRAST, 1 - factor, 0.0)
+    weights = _send(np.stack([factors, to_pixel, to_mean]).astype(np.float32), x)
     factors, to_pixel, to_mean = weights[:, :, None, None, None].unbind()
     if (op == BRIGHTNESS)[blended].all():
         return x.mul_(factors).clamp_(0, 255)
@@ -107,14 +105,18 @@ def _turn_hue(x: Tensor, shift: np.ndarray) -> Tensor:
     # The hue in sixths of the circle, from the two channels that are not top.
     per_chroma = chroma.clamp(min=1e-6).reciprocal_()
     hue = torch.where(
-        top == red, (green - blue).mul_(per_chroma),
-        torch.where(top == green,
-                    (blue - red).mul_(per_chroma).add_(2),
-                    (red - green).mul_(per_chroma).add_(4)))
+        top == red,
+        (green - blue).mul_(per_chroma),
+        torch.where(
+            top == green,
+            (blue - red).mul_(per_chroma).add_(2),
+            (red - green).mul_(per_chroma).add_(4),
+        ),
+    )
     hue = hue.add_(_send(6 * shift, x)[:, None, None])
     # How far below the top each channel lies, in parts of the chroma: a
     # trapezium of the hue, which each channel meets a third later.
-    start = torch.tensor((5., 3., 1.)).to(x.device, non_blocking=True)
+    start = torch.tensor((5.0, 3.0, 1.0)).to(x.device, non_blocking=True)
     k = hue[:, None].add(start[:, None, None])
     k.sub_(k.div(6).floor_().mul_(6))
     below = k.sub_(2).abs_().neg_().add_(2).clamp_(0, 1)
@@ -122,8 +124,7 @@ def _turn_hue(x: Tensor, shift: np.ndarray) -> Tensor:
 
 
 def _make_grey(x: Tensor, grey: np.ndarray) -> Tensor:
-    return _on_some(x, grey, lambda some, _: _luma(some).repeat(1, 3, 1, 1),
-                    grey)
+    return _on_some(x, grey, lambda some, _: _luma(some).repeat(1, 3, 1, 1), grey)
 
 
 def blur_kernel(sigmas: np.ndarray) -> np.ndarray:
@@ -137,36 +138,37 @@ def blur_kernel(sigmas: np.ndarray) -> np.ndarray:
     """
     boxes = []
     for sigma in sigmas:
-        variance = float(sigma)**2 / 3
+        variance = float(sigma) ** 2 / 3
         whole = floor((sqrt(12 * variance + 1) - 1) / 2)
-        rest = (2 * whole + 1) * (whole * (whole + 1) - 3 * variance) / (
-            6 * (variance - (whole + 1)**2))
+        rest = (
+            (2 * whole + 1)
+            * (whole * (whole + 1) - 3 * variance)
+            / (6 * (variance - (whole + 1) ** 2))
+        )
         full = 1 / (2 * (whole + rest) + 1)
         box = np.full(2 * whole + 3, full)
         box[[0, -1]] = (1 - (2 * whole + 1) * full) / 2
         boxes.append(np.convolve(np.convolve(box, box), box))
     size = max(map(len, boxes))
-    return np.stack([
-        np.pad(box, (size - len(box)) // 2) for box in boxes
-    ]).astype(np.float32)
+    return np.stack([np.pad(box, (size - len(box)) // 2) for box in boxes]).astype(np.float32)
 
 
 def _blur(x: Tensor, sigmas: np.ndarray) -> Tensor:
     count, channels = x.shape[:2]
     kernel = _send(blur_kernel(sigmas), x).repeat_interleave(
-        channels, 0, output_size=channels * count)
+        channels, 0, output_size=channels * count
+    )
     radius = kernel.shape[1] // 2
     # One group per sample and channel: each has a filter of its own.
     planes = x.reshape(1, channels * count, *x.shape[2:])
-    padded = F.pad(planes, (radius, ) * 4, mode='replicate')
+    padded = F.pad(planes, (radius,) * 4, mode='replicate')
     rows = F.conv2d(padded, kernel[:, None, None], groups=len(kernel))
-    return F.conv2d(
-        rows, kernel[:, None, :, None], groups=len(kernel)).view(x.shape)
+    return F.conv2d(rows, kernel[:, None, :, None], groups=len(kernel)).view(x.shape)
 
 
 def _solarise(x: Tensor, threshold: np.ndarray) -> Tensor:
     if np.isinf(threshold).all():
         return x
     # Values are not rounded: from half a step below they would become it.
-    threshold = _send(threshold - .5, x)[:, None, None, None]
+    threshold = _send(threshold - 0.5, x)[:, None, None, None]
     return torch.where(x >= threshold, 255 - x, x)

@@ -1,5 +1,4 @@
 """Shuffled batch norm: no process may recognise its own images by it."""
-from typing import List
 
 import torch
 import torch.distributed as dist
@@ -22,10 +21,7 @@ class BatchShuffle:
         enabled (bool): False turns it off.
     """
 
-    def __init__(self,
-                 batch_size: int,
-                 device: torch.device,
-                 enabled: bool = True) -> None:
+    def __init__(self, batch_size: int, device: torch.device, enabled: bool = True) -> None:
         world, rank = get_world_size(), get_rank()
         self.active = enabled and world > 1
         if not self.active:
@@ -38,7 +34,7 @@ class BatchShuffle:
         self.inverse = torch.argsort(self.order)
 
     @staticmethod
-    def _exchange(x: Tensor, sent: List[int], received: List[int]) -> Tensor:
+    def _exchange(x: Tensor, sent: list[int], received: list[int]) -> Tensor:
         out = torch.empty_like(x)
         dist.all_to_all_single(out, x, received, sent)
         return out
@@ -53,5 +49,4 @@ class BatchShuffle:
         """Bring what was computed from shuffled samples back home."""
         if not self.active:
             return x
-        return self._exchange(x.contiguous(), self.received,
-                              self.sent)[self.inverse]
+        return self._exchange(x.contiguous(), self.received, self.sent)[self.inverse]

@@ -3,6 +3,7 @@
 To add one: subclass :class:`Correspondence`, say how close two cells are, and
 register it. Every algorithm that takes a ``correspondence`` can then use it.
 """
+
 from typing import NamedTuple, Optional
 
 import torch
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dense_ssl.registry import MODELS
+
 from .geometry import cell_distance
 
 
@@ -21,6 +23,7 @@ class ViewMap(NamedTuple):
             a geometric correspondence.
         boxes (Tensor, optional): View boxes (N, 4).
     """
+
     features: Tensor
     boxes: Optional[Tensor] = None
 
@@ -32,6 +35,7 @@ class Match(NamedTuple):
         index (Tensor): Cell of the second view, int64 (N, Sa), row-major.
         valid (Tensor): Whether there is a partner at all, bool (N, Sa).
     """
+
     index: Tensor
     valid: Tensor
 
@@ -68,8 +72,7 @@ class Correspondence(nn.Module):
         if self.least > float('-inf'):
             return closeness > self.least
         best = closeness.argmax(dim=2, keepdim=True)
-        return torch.zeros_like(
-            closeness, dtype=torch.bool).scatter_(2, best, True)
+        return torch.zeros_like(closeness, dtype=torch.bool).scatter_(2, best, True)
 
 
 @MODELS.register_module()
@@ -83,10 +86,11 @@ class SimilarityCorrespondence(Correspondence):
         # Neighbouring cells are alike: half precision makes ties of them.
         fa, fb = (
             F.normalize(
-                x.features.to(
-                    torch.promote_types(x.features.dtype,
-                                        torch.float32)).flatten(2),
-                dim=1) for x in (a, b))
+                x.features.to(torch.promote_types(x.features.dtype, torch.float32)).flatten(2),
+                dim=1,
+            )
+            for x in (a, b)
+        )
         with torch.autocast(fa.device.type, enabled=False):
             return fa.transpose(1, 2) @ fb
 
@@ -111,5 +115,4 @@ class GeometricCorrespondence(Correspondence):
         self.least = -radius
 
     def closeness(self, a: ViewMap, b: ViewMap) -> Tensor:
-        return -cell_distance(a.boxes, b.boxes, a.features.shape[-2:],
-                              b.features.shape[-2:])
+        return -cell_distance(a.boxes, b.boxes, a.features.shape[-2:], b.features.shape[-2:])

@@ -1,11 +1,14 @@
 """Batches of views to the training device, coloured and normalised there."""
-from typing import Optional, Sequence
+
+from collections.abc import Sequence
+from typing import Optional
 
 import numpy as np
 import torch
 from mmpretrain.models import SelfSupDataPreprocessor
 
 from dense_ssl.registry import MODELS
+
 from .batch_colour import batch_colour
 
 __all__ = ['DenseDataPreprocessor']
@@ -57,8 +60,7 @@ class DenseDataPreprocessor(SelfSupDataPreprocessor):
         samples = data.get('data_samples')
         colours = self._colours(samples)
         views = [
-            self._normalise(
-                view, None if colours is None else colours[:, index])
+            self._normalise(view, None if colours is None else colours[:, index])
             for index, view in enumerate(views)
         ]
         for sample in samples or ():
@@ -73,8 +75,7 @@ class DenseDataPreprocessor(SelfSupDataPreprocessor):
             return None
         return np.stack([sample.view_colours for sample in samples])
 
-    def _normalise(self, view: torch.Tensor,
-                   colours: Optional[np.ndarray]) -> torch.Tensor:
+    def _normalise(self, view: torch.Tensor, colours: Optional[np.ndarray]) -> torch.Tensor:
         if self._channel_conversion:
             view = view.flip(1)  # an index of a list would wait
         if colours is not None:

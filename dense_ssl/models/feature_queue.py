@@ -1,4 +1,5 @@
 """Ring buffer of past keys that serve as negatives."""
+
 import torch
 import torch.nn.functional as F
 from mmengine.dist import all_gather, get_world_size
@@ -55,8 +56,7 @@ class FeatureQueue(nn.Module):
         """Start anew with ``length`` random keys."""
         if length < 1:
             raise ValueError(f'queue length {length} must be positive')
-        self.features = F.normalize(
-            self.features.new_empty(length, self.dim).normal_(), dim=1)
+        self.features = F.normalize(self.features.new_empty(length, self.dim).normal_(), dim=1)
         self.written.zero_()
         self._written = 0
 
@@ -68,10 +68,10 @@ class FeatureQueue(nn.Module):
         """
         keys = gather_batch(keys.detach().to(self.features.dtype))
         new = keys.shape[0]
-        keys = keys[-len(self):]
+        keys = keys[-len(self) :]
         start = (self._written + new - keys.shape[0]) % len(self)
-        head = keys[:len(self) - start]
-        self.features[start:start + head.shape[0]] = head
-        self.features[:keys.shape[0] - head.shape[0]] = keys[head.shape[0]:]
+        head = keys[: len(self) - start]
+        self.features[start : start + head.shape[0]] = head
+        self.features[: keys.shape[0] - head.shape[0]] = keys[head.shape[0] :]
         self._written += new
         self.written += new

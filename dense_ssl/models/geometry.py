@@ -3,15 +3,14 @@
 A view box is (x1, y1, x2, y2) in source coordinates, running along the view's
 own axes: a flipped view has x1 > x2 (see ``datasets/view_box.py``).
 """
-from typing import Tuple
 
 import torch
 from torch import Tensor
 
-Size = Tuple[int, int]
+Size = tuple[int, int]
 
 
-def cell_axes(boxes: Tensor, size: Size) -> Tuple[Tensor, Tensor]:
+def cell_axes(boxes: Tensor, size: Size) -> tuple[Tensor, Tensor]:
     """Coordinates of column and row centres.
 
     Args:
@@ -24,8 +23,8 @@ def cell_axes(boxes: Tensor, size: Size) -> Tuple[Tensor, Tensor]:
     """
     height, width = size
     x1, y1, x2, y2 = boxes.unsqueeze(-1).unbind(1)
-    column = torch.arange(width, device=boxes.device, dtype=boxes.dtype) + .5
-    row = torch.arange(height, device=boxes.device, dtype=boxes.dtype) + .5
+    column = torch.arange(width, device=boxes.device, dtype=boxes.dtype) + 0.5
+    row = torch.arange(height, device=boxes.device, dtype=boxes.dtype) + 0.5
     return x1 + column * ((x2 - x1) / width), y1 + row * ((y2 - y1) / height)
 
 
@@ -36,8 +35,7 @@ def bin_diagonal(boxes: Tensor, size: Size) -> Tensor:
     return torch.hypot((x2 - x1) / width, (y2 - y1) / height)
 
 
-def cell_distance(boxes_a: Tensor, boxes_b: Tensor, size_a: Size,
-                  size_b: Size) -> Tensor:
+def cell_distance(boxes_a: Tensor, boxes_b: Tensor, size_a: Size, size_b: Size) -> Tensor:
     """Distances between all cells of two views, in bin diagonals.
 
     The unit is the larger of the two views' bin diagonals (PixPro, sec. 3.1).
@@ -55,7 +53,6 @@ def cell_distance(boxes_a: Tensor, boxes_b: Tensor, size_a: Size,
     dx = xa[:, :, None] - xb[:, None, :]  # (N, Wa, Wb)
     dy = ya[:, :, None] - yb[:, None, :]  # (N, Ha, Hb)
     distance = torch.hypot(dx[:, None, :, None, :], dy[:, :, None, :, None])
-    unit = torch.maximum(
-        bin_diagonal(boxes_a, size_a), bin_diagonal(boxes_b, size_b))
+    unit = torch.maximum(bin_diagonal(boxes_a, size_a), bin_diagonal(boxes_b, size_b))
     distance = distance.flatten(3, 4).flatten(1, 2) / unit[:, None, None]
     return distance.nan_to_num_(nan=float('inf'), posinf=float('inf'))

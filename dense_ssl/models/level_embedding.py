@@ -3,7 +3,6 @@
 ``networks`` is anything with a ``backbone``, a ``neck`` (an FPN) and a
 ``region_head``: the algorithm, or its momentum copy.
 """
-from typing import List
 
 from torch import Tensor
 
@@ -11,8 +10,7 @@ from .montage_levels import MontageLevels, Montages
 from .necks.fpn import pyramid_sections
 
 
-def embed_selected(networks, levels: MontageLevels,
-                   montages: Montages) -> List[Tensor]:
+def embed_selected(networks, levels: MontageLevels, montages: Montages) -> list[Tensor]:
     """Embed each level's montages on the level's own map.
 
     All levels share one pass of the backbone. From the FPN on, a level's
@@ -21,26 +19,23 @@ def embed_selected(networks, levels: MontageLevels,
     Returns:
         list[Tensor]: Cell embeddings (M_l * ratio_l^2, D) of each level.
     """
-    maps = pyramid_sections(networks.neck,
-                            networks.backbone(montages.images),
-                            list(zip(levels.fpn_levels, montages.counts)))
-    return [
-        networks.region_head(x, ratio) for x, ratio in zip(maps, levels.ratios)
-    ]
+    maps = pyramid_sections(
+        networks.neck,
+        networks.backbone(montages.images),
+        list(zip(levels.fpn_levels, montages.counts)),
+    )
+    return [networks.region_head(x, ratio) for x, ratio in zip(maps, levels.ratios)]
 
 
-def embed_plain(networks, levels: MontageLevels,
-                montages: Montages) -> Tensor:
+def embed_plain(networks, levels: MontageLevels, montages: Montages) -> Tensor:
     """Embed the plain images of level 0 only: (B, D)."""
     count = montages.counts[0]
     maps = networks.backbone(montages.images[:count])
-    top, = pyramid_sections(networks.neck, maps,
-                            [(levels.fpn_levels[0], count)])
+    (top,) = pyramid_sections(networks.neck, maps, [(levels.fpn_levels[0], count)])
     return networks.region_head(top)
 
 
-def embed_everything(networks, levels: MontageLevels,
-                     montages: Montages) -> List[Tensor]:
+def embed_everything(networks, levels: MontageLevels, montages: Montages) -> list[Tensor]:
     """Embed every image on every map, then keep what is read.
 
     What the released code computes, for its batch-norm statistics: FPN and
@@ -51,11 +46,11 @@ def embed_everything(networks, levels: MontageLevels,
         list[Tensor]: As :func:`embed_selected`.
     """
     maps = networks.neck(networks.backbone(montages.images))
-    kept: List[Tensor] = []
+    kept: list[Tensor] = []
     end = len(montages.images)
     for level in reversed(range(len(levels))):
         ratio, count = levels.ratios[level], montages.counts[level]
         embedded = networks.region_head(maps[levels.fpn_levels[level]], ratio)
-        kept.append(embedded[(end - count) * ratio**2:end * ratio**2])
+        kept.append(embedded[(end - count) * ratio**2 : end * ratio**2])
         end -= count
     return kept[::-1]

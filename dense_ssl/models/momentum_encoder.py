@@ -1,8 +1,9 @@
 """The momentum copy of the online networks, and how it follows them."""
+
 import copy
 import weakref
 from math import cos, pi
-from typing import Dict, List, Optional
+from typing import Optional
 
 import torch
 from torch import nn
@@ -61,20 +62,22 @@ class MomentumEncoder(nn.Module):
             (:meth:`set_total_steps`).
     """
 
-    def __init__(self,
-                 online: Dict[str, Optional[nn.Module]],
-                 momentum: float = 0.999,
-                 end_momentum: Optional[float] = None,
-                 first_step: int = 1) -> None:
+    def __init__(
+        self,
+        online: dict[str, Optional[nn.Module]],
+        momentum: float = 0.999,
+        end_momentum: Optional[float] = None,
+        first_step: int = 1,
+    ) -> None:
         super().__init__()
-        for key, value in dict(
-                momentum=momentum, end_momentum=end_momentum).items():
+        for key, value in dict(momentum=momentum, end_momentum=end_momentum).items():
             if value is not None and not 0.5 <= value <= 1:
                 raise ValueError(
                     f'{key}={value}: momentum is the weight of the old value '
                     'and lies in [0.5, 1], as in the papers (0.99, 0.999). '
                     'If your value is the weight of the new one '
-                    f'(mmpretrain writes 0.001), use {key}={1 - value:g}.')
+                    f'(mmpretrain writes 0.001), use {key}={1 - value:g}.'
+                )
         self.momentum = momentum
         self.end_momentum = end_momentum
         self.first_step = first_step
@@ -119,34 +122,31 @@ class MomentumEncoder(nn.Module):
             raise RuntimeError(
                 'the momentum schedule does not know its length: add '
                 "dict(type='MomentumScheduleHook') to custom_hooks, or call "
-                'momentum_encoder.set_total_steps(n)')
-        return cosine_momentum(self.momentum, self.end_momentum,
-                               self._updates + self.first_step,
-                               self.total_steps)
+                'momentum_encoder.set_total_steps(n)'
+            )
+        return cosine_momentum(
+            self.momentum, self.end_momentum, self._updates + self.first_step, self.total_steps
+        )
 
-    def _online_parameters(self) -> List[nn.Parameter]:
+    def _online_parameters(self) -> list[nn.Parameter]:
         return [p for m in self._online.values() for p in m.parameters()]
 
-    def _own_parameters(self) -> List[nn.Parameter]:
-        return [
-            p for name in self._online
-            for p in getattr(self, name).parameters()
-        ]
+    def _own_parameters(self) -> list[nn.Parameter]:
+        return [p for name in self._online for p in getattr(self, name).parameters()]
 
     def follows(self, optimizer: torch.optim.Optimizer) -> bool:
         """Whether ``optimizer`` trains the online networks."""
-        first = next(
-            (p for p in self._online_parameters() if p.requires_grad), None)
+        first = next((p for p in self._online_parameters() if p.requires_grad), None)
         return first is not None and any(
-            p is first for group in optimizer.param_groups
-            for p in group['params'])
+            p is first for group in optimizer.param_groups for p in group['params']
+        )
 
     @torch.no_grad()
     def update(self) -> None:
         """Move the copies towards the online networks once."""
-        torch._foreach_lerp_(self._own_parameters(),
-                             self._online_parameters(),
-                             1 - self.current_momentum())
+        torch._foreach_lerp_(
+            self._own_parameters(), self._online_parameters(), 1 - self.current_momentum()
+        )
         self._updates += 1
         self.updates += 1
 

@@ -1,5 +1,6 @@
 """Montages: grids of small images in the place of one large one (MCL)."""
-from typing import Optional, Tuple
+
+from typing import Optional
 
 import torch
 from torch import Tensor, nn
@@ -37,33 +38,33 @@ def cut_cells(maps: Tensor, ratio: int) -> Tensor:
             f'a map of {height}x{width} does not cut into {ratio}x{ratio} '
             'equal cells: give the views a size (view_size) that is a '
             "multiple of the backbone's last stride (32 for a ResNet), and "
-            'levels whose ratio is the last stride over their own')
+            'levels whose ratio is the last stride over their own'
+        )
     grid = maps.reshape(m, c, ratio, height // ratio, ratio, width // ratio)
-    return grid.permute(0, 2, 4, 1, 3, 5).reshape(
-        m * ratio**2, c, height // ratio, width // ratio)
+    return grid.permute(0, 2, 4, 1, 3, 5).reshape(m * ratio**2, c, height // ratio, width // ratio)
 
 
-def draw_cells(batch_size: int,
-               num_cells: int,
-               generator: Optional[torch.Generator] = None,
-               device: Optional[torch.device] = None) -> Tensor:
+def draw_cells(
+    batch_size: int,
+    num_cells: int,
+    generator: Optional[torch.Generator] = None,
+    device: Optional[torch.device] = None,
+) -> Tensor:
     """Which image goes into which cell: int64 (num_cells, ).
 
     A permutation of the cells modulo the batch size, so that every image is
     drawn equally often, up to one (MCL, released code).
     """
     if batch_size < 1 or num_cells < 1:
-        raise ValueError(f'{num_cells} cells cannot be filled from '
-                         f'{batch_size} images')
+        raise ValueError(f'{num_cells} cells cannot be filled from {batch_size} images')
     drawn_on = device if generator is None else generator.device
     order = torch.randperm(num_cells, generator=generator, device=drawn_on)
     return (order % batch_size).to(device)
 
 
-def assemble(images: Tensor,
-             labels: Tensor,
-             ratio: int,
-             montage_size: Optional[int] = None) -> Tensor:
+def assemble(
+    images: Tensor, labels: Tensor, ratio: int, montage_size: Optional[int] = None
+) -> Tensor:
     """Montages of given images.
 
     Args:
@@ -84,21 +85,25 @@ def assemble(images: Tensor,
     height, width = images.shape[-2:]
     size = montage_size or height
     if height != width:
-        raise ValueError('montages are made of square images, got '
-                         f'{height}x{width}: set one number as view_size')
+        raise ValueError(
+            f'montages are made of square images, got {height}x{width}: set one number as view_size'
+        )
     if size == ratio * height:
         step = 1
     elif size == height and size % ratio == 0:
         step = ratio
     elif size == height:
-        raise ValueError(f'images of {size} pixels do not divide into '
-                         f'{ratio} cells a side: use a view_size that is a '
-                         f'multiple of {ratio}')
+        raise ValueError(
+            f'images of {size} pixels do not divide into '
+            f'{ratio} cells a side: use a view_size that is a '
+            f'multiple of {ratio}'
+        )
     else:
         raise ValueError(
             f'images of {height} pixels make no montage of {size} pixels at '
             f'ratio {ratio}: give them {size} pixels (subsampled here) or '
-            f'{size / ratio:g} (direct)')
+            f'{size / ratio:g} (direct)'
+        )
     cells = images[:, :, ::step, ::step].index_select(0, labels.flatten())
     return lay_out_cells(cells, ratio)
 
@@ -119,11 +124,13 @@ class MontageAssembler(nn.Module):
             raise ValueError(f'ratio={ratio} must be a positive integer')
         self.ratio = ratio
 
-    def forward(self,
-                images: Tensor,
-                num_montages: int,
-                generator: Optional[torch.Generator] = None,
-                montage_size: Optional[int] = None) -> Tuple[Tensor, Tensor]:
+    def forward(
+        self,
+        images: Tensor,
+        num_montages: int,
+        generator: Optional[torch.Generator] = None,
+        montage_size: Optional[int] = None,
+    ) -> tuple[Tensor, Tensor]:
         """Draw images and assemble them.
 
         Args:
@@ -142,8 +149,8 @@ class MontageAssembler(nn.Module):
                 to fill with.
         """
         labels = draw_cells(
-            len(images), num_montages * self.ratio**2, generator,
-            images.device).view(num_montages, self.ratio**2)
+            len(images), num_montages * self.ratio**2, generator, images.device
+        ).view(num_montages, self.ratio**2)
         return assemble(images, labels, self.ratio, montage_size), labels
 
     def extra_repr(self) -> str:

@@ -1,5 +1,7 @@
 """The levels of MCL: which montages there are, and which map reads them."""
-from typing import List, NamedTuple, Optional, Sequence, Tuple
+
+from collections.abc import Sequence
+from typing import NamedTuple, Optional
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +17,10 @@ class Montages(NamedTuple):
         counts (tuple[int]): M_l, montages of each level.
         labels (list[Tensor]): Image of each cell, int64 (M_l * ratio_l^2, ).
     """
+
     images: Tensor
-    counts: Tuple[int, ...]
-    labels: List[Tensor]
+    counts: tuple[int, ...]
+    labels: list[Tensor]
 
 
 class MontageLevels(nn.Module):
@@ -36,24 +39,31 @@ class MontageLevels(nn.Module):
         ValueError: If the lists do not fit together.
     """
 
-    def __init__(self, ratios: Sequence[int], shares: Sequence[float],
-                 fpn_levels: Sequence[int]) -> None:
+    def __init__(
+        self, ratios: Sequence[int], shares: Sequence[float], fpn_levels: Sequence[int]
+    ) -> None:
         super().__init__()
         if not len(ratios) == len(shares) == len(fpn_levels) > 0:
             raise ValueError(
                 f'ratios={ratios}, shares={shares} and fpn_levels='
-                f'{fpn_levels} need one entry for each level')
+                f'{fpn_levels} need one entry for each level'
+            )
         if ratios[0] != 1 or shares[0] != 1:
             raise ValueError(
                 'level 0 holds the plain images, whose embeddings are the '
                 f'targets: ratios[0]={ratios[0]} and shares[0]={shares[0]} '
-                'must be 1')
+                'must be 1'
+            )
         if min(shares) <= 0:
-            raise ValueError(f'shares={shares}: a level cannot be filled '
-                             'with a share of 0 or less; drop the level')
+            raise ValueError(
+                f'shares={shares}: a level cannot be filled '
+                'with a share of 0 or less; drop the level'
+            )
         if list(fpn_levels) != sorted(set(fpn_levels), reverse=True):
-            raise ValueError(f'fpn_levels={fpn_levels} must descend: each '
-                             'level reads a finer map than the one before')
+            raise ValueError(
+                f'fpn_levels={fpn_levels} must descend: each '
+                'level reads a finer map than the one before'
+            )
         if min(fpn_levels) < 0:
             raise ValueError(f'fpn_levels={fpn_levels} must not be negative')
         self.assemblers = nn.ModuleList(MontageAssembler(r) for r in ratios)
@@ -64,17 +74,17 @@ class MontageLevels(nn.Module):
         return len(self.shares)
 
     @property
-    def ratios(self) -> Tuple[int, ...]:
+    def ratios(self) -> tuple[int, ...]:
         """Cells per side of each level."""
         return tuple(a.ratio for a in self.assemblers)
 
-    def counts(self, batch_size: int) -> Tuple[int, ...]:
+    def counts(self, batch_size: int) -> tuple[int, ...]:
         """Montages of each level for a batch: at least one."""
         return tuple(max(1, int(batch_size * s)) for s in self.shares)
 
-    def forward(self,
-                views: Sequence[Tensor],
-                generator: Optional[torch.Generator] = None) -> Montages:
+    def forward(
+        self, views: Sequence[Tensor], generator: Optional[torch.Generator] = None
+    ) -> Montages:
         """Assemble one side.
 
         Args:
@@ -89,15 +99,14 @@ class MontageLevels(nn.Module):
         if len(views) != len(self):
             raise ValueError(
                 f'{len(views)} views for {len(self)} levels: '
-                'num_views of GeometricMultiView is twice the levels')
+                'num_views of GeometricMultiView is twice the levels'
+            )
         batch, size = len(views[0]), views[0].shape[-1]
         images = [views[0]]
         labels = [torch.arange(batch, device=views[0].device)]
         counts = self.counts(batch)
         for level in range(1, len(self)):
-            montages, drawn = self.assemblers[level](views[level],
-                                                     counts[level], generator,
-                                                     size)
+            montages, drawn = self.assemblers[level](views[level], counts[level], generator, size)
             images.append(montages)
             labels.append(drawn.flatten())
         return Montages(torch.cat(images), counts, labels)

@@ -1,12 +1,13 @@
 """Class names that every tool of the job takes as they are."""
-from typing import List, Sequence, Tuple
+
+from collections.abc import Sequence
 
 __all__ = ['clean_categories', 'semantic_names']
 
 BACKGROUND = 'background'
 
 
-def clean_categories(categories: Sequence[dict]) -> List[dict]:
+def clean_categories(categories: Sequence[dict]) -> list[dict]:
     """Categories whose names are text without spaces around.
 
     Raises:
@@ -16,21 +17,21 @@ def clean_categories(categories: Sequence[dict]) -> List[dict]:
     for category in categories:
         name = category['name']
         if isinstance(name, bool) or not isinstance(name, (str, int, float)):
-            raise ValueError(f'category {category["id"]} has the name '
-                             f'{name!r}; a text is needed')
+            raise ValueError(f'category {category["id"]} has the name {name!r}; a text is needed')
         name = ' '.join(str(name).split())
         if not name:
-            raise ValueError(
-                f'category {category["id"]} has an empty name: give it one')
+            raise ValueError(f'category {category["id"]} has an empty name: give it one')
         if name in ids:
-            raise ValueError(f'categories {ids[name]} and {category["id"]} '
-                             f'have the same name {name!r}: rename one')
+            raise ValueError(
+                f'categories {ids[name]} and {category["id"]} '
+                f'have the same name {name!r}: rename one'
+            )
         ids[name] = category['id']
         cleaned.append(dict(category, name=name))
     return cleaned
 
 
-def semantic_names(classes: Sequence[str]) -> Tuple[str, ...]:
+def semantic_names(classes: Sequence[str]) -> tuple[str, ...]:
     """Background, then the classes, as ``--seg-classes`` takes them.
 
     Names are separated by commas there and must differ, so a comma becomes a

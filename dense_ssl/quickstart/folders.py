@@ -1,6 +1,6 @@
 """The job's folder, kept apart from everything that is the user's."""
+
 from pathlib import Path
-from typing import Dict
 
 from .stages import StageError
 
@@ -11,7 +11,7 @@ MARKER = '.dense-ssl-quickstart'
 OUTPUTS = ('logs', 'summary.json', 'summary.md')
 
 
-def check_inputs(work_dir: Path, inputs: Dict[str, Path]) -> None:
+def check_inputs(work_dir: Path, inputs: dict[str, Path]) -> None:
     """Refuse inputs that the job would write into, or read its files with.
 
     Args:
@@ -29,18 +29,21 @@ def check_inputs(work_dir: Path, inputs: Dict[str, Path]) -> None:
         except UnicodeEncodeError:
             raise StageError(
                 f'{option}: the path {str(path)!r} is not UTF-8, and configs '
-                'are: rename it, or give a link to it') from None
+                'are: rename it, or give a link to it'
+            ) from None
         for name in (*STAGES, 'logs'):
             folder = (work_dir / name).resolve()
             if folder == path or folder in path.parents:
                 raise StageError(
                     f'{option}: {path} lies in {folder}, which the quick '
-                    'start empties and fills: choose another --work-dir')
+                    'start empties and fills: choose another --work-dir'
+                )
         if path == work_dir or path in work_dir.parents:
             raise StageError(
                 f'{option}: the work folder {work_dir} lies inside {path}, so '
                 'its pictures would be taken for yours: choose another '
-                '--work-dir')
+                '--work-dir'
+            )
 
 
 def prepare_work_dir(work_dir: Path) -> None:
@@ -60,9 +63,11 @@ def prepare_work_dir(work_dir: Path) -> None:
                     raise StageError(
                         f'{Path(work_dir) / name} exists and was not made by '
                         'the quick start, which would overwrite it: choose '
-                        'another --work-dir, or move it away')
+                        'another --work-dir, or move it away'
+                    )
         marker.parent.mkdir(parents=True, exist_ok=True)
         marker.write_text('made by the quick start\n')
     except OSError as error:
-        raise StageError(f'--work-dir {work_dir} cannot be written: '
-                         f'{error.strerror or error}') from error
+        raise StageError(
+            f'--work-dir {work_dir} cannot be written: {error.strerror or error}'
+        ) from error

@@ -2,6 +2,7 @@
 
 Runs as ``python -m dense_ssl.quickstart.pictures WORK_DIR FOLDER STAGE...``.
 """
+
 import json
 import sys
 from pathlib import Path
@@ -18,17 +19,16 @@ from dense_ssl.models.correspondence import SimilarityCorrespondence, ViewMap
 from dense_ssl.registry import DATASETS, MODELS
 from dense_ssl.visualization import correct_matches, draw_correspondence
 from dense_ssl.visualization.correspondence import tensor_to_image
+
 from .report import final_run
 
 __all__ = ['draw_views']
 
 
 @torch.no_grad()
-def draw_views(config: Path,
-               checkpoint: Path,
-               folder: Path,
-               count: int = 6,
-               view_size: Optional[int] = None) -> float:
+def draw_views(
+    config: Path, checkpoint: Path, folder: Path, count: int = 6, view_size: Optional[int] = None
+) -> float:
     """Draw matched cells of two views of ``count`` images.
 
     Views come from the pre-training pipeline itself, made larger so that
@@ -51,13 +51,11 @@ def draw_views(config: Path,
     if view_size:
         cfg.train_dataloader.dataset.pipeline[1].view_size = view_size
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
-    weights = CheckpointLoader.load_checkpoint(
-        str(checkpoint), map_location='cpu')['state_dict']
+    weights = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')['state_dict']
     backbone = MODELS.build(cfg.model.backbone)
-    backbone.load_state_dict({
-        k[len('backbone.'):]: v
-        for k, v in weights.items() if k.startswith('backbone.')
-    })
+    backbone.load_state_dict(
+        {k[len('backbone.') :]: v for k, v in weights.items() if k.startswith('backbone.')}
+    )
     backbone.eval()
     normalise = cfg.get('data_preprocessor') or cfg.model.data_preprocessor
     preprocess = MODELS.build(normalise)
@@ -74,18 +72,18 @@ def draw_views(config: Path,
 
     for i in range(len(items)):
         picture = draw_correspondence(
-            *(tensor_to_image(v[i], normalise.mean, normalise.std)
-              for v in views), *(m[i] for m in maps), (boxes[0][i],
-                                                       boxes[1][i]))
-        cv2.imwrite(
-            str(folder / f'correspondence_{i}.png'), picture[..., ::-1])
+            *(tensor_to_image(v[i], normalise.mean, normalise.std) for v in views),
+            *(m[i] for m in maps),
+            (boxes[0][i], boxes[1][i]),
+        )
+        cv2.imwrite(str(folder / f'correspondence_{i}.png'), picture[..., ::-1])
     return round(float(right[possible].float().mean()), 3)
 
 
 def main(work_dir: str, folder: str, *stages: str) -> None:
     """Draw for the stages that ran; the score goes to ``matches.json``."""
-    from dense_ssl.visualization.predictions import (draw_detections,
-                                                     draw_segmentations)
+    from dense_ssl.visualization.predictions import draw_detections, draw_segmentations
+
     folder = Path(folder)
     run = {name: final_run(Path(work_dir) / name) for name in stages}
     right = draw_views(*run['pretraining'], folder, view_size=224)

@@ -1,20 +1,21 @@
 """The job's three trainings: the real configs, shrunk to minutes on CPU."""
+
 from dataclasses import dataclass
-from typing import List
 
 __all__ = [
-    'Budget', 'as_options', 'pretrain_options', 'detection_options',
-    'segmentation_options', 'PRETRAIN_CONFIG', 'DETECTION_CONFIG',
-    'SEGMENTATION_CONFIG'
+    'Budget',
+    'as_options',
+    'pretrain_options',
+    'detection_options',
+    'segmentation_options',
+    'PRETRAIN_CONFIG',
+    'DETECTION_CONFIG',
+    'SEGMENTATION_CONFIG',
 ]
 
-PRETRAIN_CONFIG = (
-    'configs/densecl/densecl_resnet50_8xb32-coslr-200e_folder.py')
-DETECTION_CONFIG = (
-    'configs/benchmarks/mmdetection/mask-rcnn_r50_fpn_1x_coco.py')
-SEGMENTATION_CONFIG = (
-    'configs/benchmarks/mmsegmentation/'
-    'fcn_r50-d8_4xb2-40k_cityscapes-769x769.py')
+PRETRAIN_CONFIG = 'configs/densecl/densecl_resnet50_8xb32-coslr-200e_folder.py'
+DETECTION_CONFIG = 'configs/benchmarks/mmdetection/mask-rcnn_r50_fpn_1x_coco.py'
+SEGMENTATION_CONFIG = 'configs/benchmarks/mmsegmentation/fcn_r50-d8_4xb2-40k_cityscapes-769x769.py'
 
 # channels of R18's four stages, which takes the place of R50
 R18 = [64, 128, 256, 512]
@@ -32,6 +33,7 @@ class Budget:
         view_size: Side of the pre-training views in pixels.
         fine_tune_batch: Batch size of fine-tuning.
     """
+
     views: int = 2560
     batch_size: int = 32
     detection_iters: int = 110
@@ -53,12 +55,12 @@ def _text(value) -> str:
     return str(value)
 
 
-def as_options(options: dict) -> List[str]:
+def as_options(options: dict) -> list[str]:
     """``--cfg-options`` and its ``key=value`` words."""
     return ['--cfg-options'] + [f'{k}={_text(v)}' for k, v in options.items()]
 
 
-def pretrain_options(data, budget: Budget) -> List[str]:
+def pretrain_options(data, budget: Budget) -> list[str]:
     """DenseCL on the folder: R18, small views, a queue of 1024 at most."""
     images = data.num_unlabelled
     batch = min(budget.batch_size, images)
@@ -90,32 +92,55 @@ def pretrain_options(data, budget: Budget) -> List[str]:
     return as_options(options)
 
 
-def detection_options(data, budget: Budget) -> List[str]:
+def detection_options(data, budget: Budget) -> list[str]:
     """Mask R-CNN R18-FPN with 64 channels and few RoIs."""
     return [
-        '--coco-ann', data.annotations['train'], '--coco-images',
-        data.images['train'], '--coco-val-ann', data.annotations['val'],
-        '--coco-val-images', data.images['val'], '--small', 64,
-        *_shrink(budget, budget.detection_iters)
+        '--coco-ann',
+        data.annotations['train'],
+        '--coco-images',
+        data.images['train'],
+        '--coco-val-ann',
+        data.annotations['val'],
+        '--coco-val-images',
+        data.images['val'],
+        '--small',
+        64,
+        *_shrink(budget, budget.detection_iters),
     ]
 
 
-def segmentation_options(data, budget: Budget) -> List[str]:
+def segmentation_options(data, budget: Budget) -> list[str]:
     """FCN R18-d8 with 64 channels on small images."""
     classes = []
     if data.semantic_classes:
         classes = ['--seg-classes', ','.join(data.semantic_classes)]
     return [
-        '--seg-data', data.semantic, *classes, '--small', 64, '--crop',
-        budget.size, budget.size,
+        '--seg-data',
+        data.semantic,
+        *classes,
+        '--small',
+        64,
+        '--crop',
+        budget.size,
+        budget.size,
         *_shrink(budget, budget.segmentation_iters),
         # the recipe's 0.01 is for 40k iterations
-        '--cfg-options', 'optim_wrapper.optimizer.lr=0.05'
+        '--cfg-options',
+        'optim_wrapper.optimizer.lr=0.05',
     ]
 
 
-def _shrink(budget: Budget, iterations: int) -> List[str]:
+def _shrink(budget: Budget, iterations: int) -> list[str]:
     return [
-        '--scale', budget.size, budget.size, '--iters', iterations,
-        '--batch-size', budget.fine_tune_batch, '--workers', 1, '--seed', 0
+        '--scale',
+        budget.size,
+        budget.size,
+        '--iters',
+        iterations,
+        '--batch-size',
+        budget.fine_tune_batch,
+        '--workers',
+        1,
+        '--seed',
+        0,
     ]

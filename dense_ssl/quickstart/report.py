@@ -1,20 +1,19 @@
 """Scores of the trainings, and the summary a user reads at the end."""
+
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, List, Sequence, Tuple
 
-__all__ = [
-    'final_run', 'read_scalars', 'last_score', 'final_scores', 'write_summary'
-]
+__all__ = ['final_run', 'read_scalars', 'last_score', 'final_scores', 'write_summary']
 
 
-def final_run(work_dir: Path) -> Tuple[Path, Path]:
+def final_run(work_dir: Path) -> tuple[Path, Path]:
     """Config and last checkpoint that a training left in its folder."""
     checkpoint = Path((work_dir / 'last_checkpoint').read_text().strip())
     return next(work_dir.glob('*.py')), checkpoint
 
 
-def read_scalars(work_dir: Path) -> List[dict]:
+def read_scalars(work_dir: Path) -> list[dict]:
     """All records mmengine wrote during the latest run in a work folder.
 
     Raises:
@@ -27,7 +26,7 @@ def read_scalars(work_dir: Path) -> List[dict]:
     return [json.loads(line) for line in lines if line.strip()]
 
 
-def last_score(records: List[dict], name: str) -> float:
+def last_score(records: list[dict], name: str) -> float:
     """The newest value of a score, by the end of its name.
 
     Raises:
@@ -40,8 +39,7 @@ def last_score(records: List[dict], name: str) -> float:
     raise KeyError(f'{name} was never recorded')
 
 
-def final_scores(records: List[dict],
-                 names: Sequence[str]) -> Tuple[Dict[str, float], List[str]]:
+def final_scores(records: list[dict], names: Sequence[str]) -> tuple[dict[str, float], list[str]]:
     """The newest value of each score, and notes on them for the user.
 
     A detector that finds nothing has no AP in mmdet's records, only the time
@@ -58,9 +56,11 @@ def final_scores(records: List[dict],
         except KeyError:
             if not (validated and name.endswith('_mAP')):
                 raise
-            scores[name] = 0.
-            notes = ['the detector finds nothing yet on the validation '
-                     'images: its AP is 0. Train longer, or with more images']
+            scores[name] = 0.0
+            notes = [
+                'the detector finds nothing yet on the validation '
+                'images: its AP is 0. Train longer, or with more images'
+            ]
     return scores, notes
 
 
@@ -76,8 +76,7 @@ _LABELS = {
 }
 
 
-def write_summary(work_dir: Path, results: Dict[str, dict],
-                  notes: List[str]) -> str:
+def write_summary(work_dir: Path, results: dict[str, dict], notes: list[str]) -> str:
     """Write ``summary.json`` and ``summary.md``.
 
     Args:
@@ -94,13 +93,11 @@ def write_summary(work_dir: Path, results: Dict[str, dict],
     seconds = {name: r['seconds'] for name, r in results.items()}
     reused = [name for name, r in results.items() if r['reused']]
     (work_dir / 'summary.json').write_text(
-        json.dumps(
-            dict(**facts, seconds=seconds, reused=reused, notes=notes),
-            indent=1))
+        json.dumps(dict(**facts, seconds=seconds, reused=reused, notes=notes), indent=1)
+    )
     lines = ['# Quick start', '']
     lines += [f'- {note}' for note in notes] + ['']
-    lines += [f'- {label}: {facts[key]}' for key, label in _LABELS.items()
-              if key in facts]
+    lines += [f'- {label}: {facts[key]}' for key, label in _LABELS.items() if key in facts]
     lines += ['', '| stage | seconds |', '|---|---|']
     lines += [
         f'| {name}{" (reused)" if name in reused else ""} | {value:.0f} |'

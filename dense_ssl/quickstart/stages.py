@@ -1,22 +1,21 @@
 """Stages of a job: run once, shown while they run, reused afterwards."""
+
 import hashlib
 import json
 import os
 import re
-import shutil
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Sequence
+from typing import Callable, Optional
 
-__all__ = [
-    'StageError', 'Stage', 'run_command', 'condense', 'fingerprint',
-    'empty_folder'
-]
+__all__ = ['StageError', 'Stage', 'run_command', 'condense', 'fingerprint', 'empty_folder']
 
 STAMP = 'stage.json'
 MARKER = '.dense-ssl-stage'  # only folders that hold it are ever emptied
@@ -42,8 +41,7 @@ def fingerprint(paths: Sequence[Path]) -> str:
                 continue
             stat = file.stat()
             # names need not be text: any bytes make a file name
-            digest.update(
-                os.fsencode(f'{file}|{stat.st_size}|{stat.st_mtime_ns}\n'))
+            digest.update(os.fsencode(f'{file}|{stat.st_size}|{stat.st_mtime_ns}\n'))
     return digest.hexdigest()[:16]
 
 
@@ -54,11 +52,15 @@ def empty_folder(folder: Path) -> None:
         StageError: If there is something that it did not make.
     """
     marker = folder / MARKER
-    if os.path.lexists(folder) and not marker.is_file() and (
-            not folder.is_dir() or any(folder.iterdir())):
+    if (
+        os.path.lexists(folder)
+        and not marker.is_file()
+        and (not folder.is_dir() or any(folder.iterdir()))
+    ):
         raise StageError(
             f'{folder} exists and was not made by the quick start, so it is '
-            'left alone: choose another --work-dir, or move it away')
+            'left alone: choose another --work-dir, or move it away'
+        )
     folder.mkdir(parents=True, exist_ok=True)
     # The marker comes first and stays, so that an interrupted clean-up is
     # not taken for somebody else's folder.
@@ -81,11 +83,9 @@ class Stage:
         say (callable): Takes lines for the user.
     """
 
-    def __init__(self,
-                 name: str,
-                 work_dir: Path,
-                 inputs: dict,
-                 say: Callable[[str], None] = print) -> None:
+    def __init__(
+        self, name: str, work_dir: Path, inputs: dict, say: Callable[[str], None] = print
+    ) -> None:
         self.name = name
         self.folder = Path(work_dir) / name
         self.log = Path(work_dir) / 'logs' / f'{name}.log'
@@ -120,12 +120,9 @@ class Stage:
             StageError: If the folder holds what no stage put there.
         """
         stamp = None if fresh else self.finished()
-        if stamp and all(
-                Path(f).exists() for f in stamp['results'].get('files', [])):
-            self.say(f'[{self.name}] done before, reused '
-                     f'({stamp["seconds"]:.0f} s then)')
-            return dict(
-                stamp['results'], seconds=stamp['seconds'], reused=True)
+        if stamp and all(Path(f).exists() for f in stamp['results'].get('files', [])):
+            self.say(f'[{self.name}] done before, reused ({stamp["seconds"]:.0f} s then)')
+            return dict(stamp['results'], seconds=stamp['seconds'], reused=True)
         empty_folder(self.folder)
         start, cpu = time.perf_counter(), _cpu_seconds()
         results = work(self.folder)
@@ -137,8 +134,11 @@ class Stage:
                     inputs=self.inputs,
                     results=results,
                     seconds=seconds,
-                    cpu_seconds=round(_cpu_seconds() - cpu, 1)),
-                indent=1))
+                    cpu_seconds=round(_cpu_seconds() - cpu, 1),
+                ),
+                indent=1,
+            )
+        )
         os.replace(part, self.folder / STAMP)
         self.say(f'[{self.name}] done in {seconds:.0f} s')
         return dict(results, seconds=seconds, reused=False)
@@ -170,17 +170,19 @@ def condense(line: str) -> Optional[str]:
         scores = re.findall(r'(\S*(?:mAP|mIoU|aAcc)): (\S+)', line)
         return 'validation  ' + '  '.join(f'{k} {v}' for k, v in scores)
     if prefix and prefix[2] in ('ERROR', 'CRITICAL'):
-        return line[prefix.end():].strip()
+        return line[prefix.end() :].strip()
     return None
 
 
-def run_command(name: str,
-                command: List[str],
-                log: Path,
-                env: Dict[str, str],
-                cwd: Path,
-                say: Callable[[str], None] = print,
-                every: float = 2.) -> None:
+def run_command(
+    name: str,
+    command: list[str],
+    log: Path,
+    env: dict[str, str],
+    cwd: Path,
+    say: Callable[[str], None] = print,
+    every: float = 2.0,
+) -> None:
     """Run a command, its whole output into ``log``, the gist to the user.
 
     Args:
@@ -196,22 +198,20 @@ def run_command(name: str,
         StageError: If the command fails; the end of its log is shown.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    tail, last = deque(maxlen=25), 0.
+    tail, last = deque(maxlen=25), 0.0
     say(f'[{name}] starting; complete log in {log}')
     with log.open('w', encoding='utf-8', errors='backslashreplace') as file:
         file.write(shlex.join(command) + '\n')
         child = subprocess.Popen(
             command,
             cwd=cwd,
-            env={
-                **os.environ,
-                **env, 'PYTHONUNBUFFERED': '1'
-            },
+            env={**os.environ, **env, 'PYTHONUNBUFFERED': '1'},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             errors='replace',
-            start_new_session=True)
+            start_new_session=True,
+        )
         try:
             for line in child.stdout:
                 file.write(line)
@@ -229,8 +229,10 @@ def run_command(name: str,
             raise
     if code:
         say('\n'.join(f'    {line}' for line in tail))
-        raise StageError(f'[{name}] failed with exit code {code}; the end of '
-                         f'its log is above, the whole in {log}')
+        raise StageError(
+            f'[{name}] failed with exit code {code}; the end of '
+            f'its log is above, the whole in {log}'
+        )
 
 
 def python() -> str:

@@ -1,8 +1,9 @@
 """A user's images and COCO annotations, checked and made ready to train."""
+
 import json
 from collections import defaultdict
 from pathlib import Path
-from typing import Dict, List, Optional, Tuple
+from typing import Optional
 
 import cv2
 import numpy as np
@@ -11,11 +12,19 @@ from pycocotools import mask as mask_utils
 from dense_ssl.datasets.image_listing import find_images
 from dense_ssl.transfer import TransferError
 from dense_ssl.transfer.benchmarks.coco_data import read_annotations
+
 from .class_names import clean_categories
 
 __all__ = [
-    'InputError', 'CocoData', 'check_images', 'read_coco', 'split_coco',
-    'subset', 'semantic_map', 'write_annotations', 'write_label_maps'
+    'InputError',
+    'CocoData',
+    'check_images',
+    'read_coco',
+    'split_coco',
+    'subset',
+    'semantic_map',
+    'write_annotations',
+    'write_label_maps',
 ]
 
 IGNORE = 255
@@ -27,12 +36,12 @@ class InputError(ValueError):
     """The user's input cannot be used; the message says why."""
 
 
-def _some(names: List[str], count: int = 5) -> str:
+def _some(names: list[str], count: int = 5) -> str:
     more = f' and {len(names) - count} more' if len(names) > count else ''
     return ', '.join(names[:count]) + more
 
 
-def check_images(folder, least: int) -> List[str]:
+def check_images(folder, least: int) -> list[str]:
     """Paths of the images under a folder, at least ``least`` of them.
 
     Raises:
@@ -44,8 +53,8 @@ def check_images(folder, least: int) -> List[str]:
         raise InputError(f'--images: {error}') from error
     if len(paths) < least:
         raise InputError(
-            f'--images: {folder} holds {len(paths)} images, pre-training '
-            f'needs {least} at least')
+            f'--images: {folder} holds {len(paths)} images, pre-training needs {least} at least'
+        )
     return paths
 
 
@@ -62,19 +71,20 @@ class CocoData:
     def __init__(self, path: Path, data: dict) -> None:
         self.path = path
         self.categories = sorted(data['categories'], key=lambda c: c['id'])
-        self.annotations: Dict[int, List[dict]] = defaultdict(list)
+        self.annotations: dict[int, list[dict]] = defaultdict(list)
         for annotation in data['annotations']:
             self.annotations[annotation['image_id']].append(annotation)
         self.images = sorted(
             (i for i in data['images'] if self.annotations.get(i['id'])),
-            key=lambda i: i['file_name'])
+            key=lambda i: i['file_name'],
+        )
 
     @property
-    def class_names(self) -> Tuple[str, ...]:
+    def class_names(self) -> tuple[str, ...]:
         """Names of the classes, in the order of their ids."""
         return tuple(c['name'] for c in self.categories)
 
-    def count_masks(self) -> Tuple[int, int]:
+    def count_masks(self) -> tuple[int, int]:
         """How many objects have a mask, and how many there are."""
         objects = [a for image in self.annotations.values() for a in image]
         return sum(bool(a.get('segmentation')) for a in objects), len(objects)
@@ -109,7 +119,7 @@ def read_coco(path, image_folder) -> CocoData:
     return CocoData(path, data)
 
 
-def _absent(path: Path, image_folder: Path) -> List[str]:
+def _absent(path: Path, image_folder: Path) -> list[str]:
     """Images that a file, perhaps a faulty one, names in vain."""
     try:
         images = json.loads(path.read_text(encoding='utf-8'))['images']
@@ -119,8 +129,7 @@ def _absent(path: Path, image_folder: Path) -> List[str]:
     return sorted(n for n in names if not (image_folder / n).is_file())
 
 
-def split_coco(coco: CocoData,
-               val_fraction: float = 0.2) -> Tuple[List[dict], List[dict]]:
+def split_coco(coco: CocoData, val_fraction: float = 0.2) -> tuple[list[dict], list[dict]]:
     """Training and validation images of one file, always the same ones.
 
     Args:
@@ -133,12 +142,15 @@ def split_coco(coco: CocoData,
     if len(coco.images) < 2:
         raise InputError(
             f'{coco.path} has {len(coco.images)} images with objects; two at '
-            'least are needed, to train on one and to validate on the other')
+            'least are needed, to train on one and to validate on the other'
+        )
     order = np.random.default_rng(0).permutation(len(coco.images))
     num_val = max(1, round(val_fraction * len(order)))
     chosen = set(order[:num_val].tolist())
-    return ([x for i, x in enumerate(coco.images) if i not in chosen],
-            [x for i, x in enumerate(coco.images) if i in chosen])
+    return (
+        [x for i, x in enumerate(coco.images) if i not in chosen],
+        [x for i, x in enumerate(coco.images) if i in chosen],
+    )
 
 
 def subset(items: list, most: Optional[int]) -> list:
@@ -152,8 +164,7 @@ def subset(items: list, most: Optional[int]) -> list:
 def _decode(annotation: dict, height: int, width: int) -> np.ndarray:
     segmentation = annotation['segmentation']
     if isinstance(segmentation, list):
-        rle = mask_utils.merge(
-            mask_utils.frPyObjects(segmentation, height, width))
+        rle = mask_utils.merge(mask_utils.frPyObjects(segmentation, height, width))
     elif isinstance(segmentation['counts'], list):
         rle = mask_utils.frPyObjects(segmentation, height, width)
     else:
@@ -161,8 +172,7 @@ def _decode(annotation: dict, height: int, width: int) -> np.ndarray:
     return mask_utils.decode(rle).astype(bool)
 
 
-def semantic_map(image: dict, annotations: List[dict],
-                 categories: List[dict]) -> np.ndarray:
+def semantic_map(image: dict, annotations: list[dict], categories: list[dict]) -> np.ndarray:
     """Label map of one image from its instance masks.
 
     Pixels of no object are 0 (background), those of the i-th category i + 1,
@@ -180,8 +190,7 @@ def semantic_map(image: dict, annotations: List[dict],
     label = {c['id']: i + 1 for i, c in enumerate(categories)}
     result = np.zeros((image['height'], image['width']), np.uint8)
     masks = [
-        (_decode(a, *result.shape),
-         IGNORE if a.get('iscrowd') else label[a['category_id']])
+        (_decode(a, *result.shape), IGNORE if a.get('iscrowd') else label[a['category_id']])
         for a in annotations
     ]
     for mask, value in sorted(masks, key=lambda m: -m[0].sum()):
@@ -189,8 +198,9 @@ def semantic_map(image: dict, annotations: List[dict],
     return result
 
 
-def write_annotations(folder: Path, split: str, coco: CocoData,
-                      images: List[dict], with_masks: bool) -> None:
+def write_annotations(
+    folder: Path, split: str, coco: CocoData, images: list[dict], with_masks: bool
+) -> None:
     """Write ``annotations/instances_{split}.json`` with some of the images.
 
     ``with_masks=False`` leaves the masks out, for files in which only some
@@ -201,24 +211,20 @@ def write_annotations(folder: Path, split: str, coco: CocoData,
         chosen = [dict(a, segmentation=[]) for a in chosen]
     path = folder / 'annotations' / f'instances_{split}.json'
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(
-        json.dumps(
-            dict(
-                images=images,
-                annotations=chosen,
-                categories=coco.categories)))
+    path.write_text(json.dumps(dict(images=images, annotations=chosen, categories=coco.categories)))
 
 
 def _read_pixels(path: Path) -> Optional[np.ndarray]:
     """The image, or None; cv2 itself takes no names but UTF-8."""
     data = np.fromfile(path, np.uint8)
-    return cv2.imdecode(
-        data, cv2.IMREAD_COLOR
-        | cv2.IMREAD_IGNORE_ORIENTATION) if len(data) else None
+    return (
+        cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if len(data) else None
+    )
 
 
-def write_label_maps(folder: Path, split: str, coco: CocoData,
-                     images: List[dict], image_folder: Path) -> None:
+def write_label_maps(
+    folder: Path, split: str, coco: CocoData, images: list[dict], image_folder: Path
+) -> None:
     """Write images with label maps as mmseg reads them.
 
     ``img_dir/{split}/{index}.jpg`` and ``ann_dir/{split}/{index}.png``, both
@@ -238,16 +244,18 @@ def write_label_maps(folder: Path, split: str, coco: CocoData,
             raise InputError(f'cannot read the image {path}')
         if pixels.shape[:2] != (image['height'], image['width']):
             raise InputError(
-                f"{path} has {pixels.shape[1]}x{pixels.shape[0]} pixels, "
-                f"{coco.path} says {image['width']}x{image['height']}")
-        labels = semantic_map(image, coco.annotations[image['id']],
-                              coco.categories)
+                f'{path} has {pixels.shape[1]}x{pixels.shape[0]} pixels, '
+                f'{coco.path} says {image["width"]}x{image["height"]}'
+            )
+        labels = semantic_map(image, coco.annotations[image['id']], coco.categories)
         scale = MAX_SIDE / max(labels.shape)
         if scale < 1:
             size = tuple(max(1, round(scale * s)) for s in labels.shape[::-1])
             pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
             labels = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
-        for kind, name, data in (('img_dir', f'{index:06d}.jpg', pixels),
-                                 ('ann_dir', f'{index:06d}.png', labels)):
+        for kind, name, data in (
+            ('img_dir', f'{index:06d}.jpg', pixels),
+            ('ann_dir', f'{index:06d}.png', labels),
+        ):
             if not cv2.imwrite(str(folder / kind / split / name), data):
                 raise InputError(f'cannot write {folder / kind / split}')

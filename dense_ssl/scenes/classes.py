@@ -25,6 +25,7 @@ classes, so that mmseg's ``CityscapesDataset`` and its palette are used as
 they are; the classes that do not occur have no IoU and are left out of the
 mean.
 """
+
 from typing import NamedTuple
 
 from . import textures
@@ -34,6 +35,7 @@ __all__ = ['THINGS', 'STUFF', 'IGNORE', 'thing_names', 'coco_categories']
 
 class SceneClass(NamedTuple):
     """One class: its name, its texture and its Cityscapes train id."""
+
     name: str
     texture: callable
     train_id: int
@@ -66,7 +68,4 @@ def thing_names() -> tuple:
 
 def coco_categories() -> list:
     """The ``categories`` entry of the COCO annotation files."""
-    return [
-        dict(id=i + 1, name=c.name, supercategory='shape')
-        for i, c in enumerate(THINGS)
-    ]
+    return [dict(id=i + 1, name=c.name, supercategory='shape') for i, c in enumerate(THINGS)]

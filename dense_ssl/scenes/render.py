@@ -1,6 +1,8 @@
 """One procedural scene: an image with its instance masks and label map."""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import List, Optional, Sequence, Tuple
+from typing import Optional
 
 import cv2
 import numpy as np
@@ -23,6 +25,7 @@ class Instance:
 
     ``mask`` is bool (H, W); masks of one scene are disjoint.
     """
+
     label: int
     mask: np.ndarray
 
@@ -37,8 +40,9 @@ class Scene:
         semantic: uint8 (H, W) Cityscapes train ids, 255 on the anti-aliased
             outline of objects, where a pixel belongs to two classes.
     """
+
     image: np.ndarray
-    instances: List[Instance]
+    instances: list[Instance]
     semantic: np.ndarray
 
 
@@ -49,7 +53,7 @@ class _Object:
     inverse: np.ndarray  # (2, 3): pixels -> local units
 
 
-def _grid(size: int) -> Tuple[np.ndarray, np.ndarray]:
+def _grid(size: int) -> tuple[np.ndarray, np.ndarray]:
     line = np.arange(size, dtype=np.float32)
     return np.meshgrid(line, line)
 
@@ -84,19 +88,16 @@ def _place(rng, size, label, radius_range) -> _Object:
     """An object of a class in random pose: turned, stretched, shifted."""
     radius = size * rng.uniform(*radius_range)
     angle = rng.uniform(0, 2 * np.pi)
-    stretch = np.diag(
-        [radius * rng.uniform(0.8, 1.2), radius * rng.uniform(0.8, 1.2)])
-    turn = np.array([[np.cos(angle), -np.sin(angle)],
-                     [np.sin(angle), np.cos(angle)]])
+    stretch = np.diag([radius * rng.uniform(0.8, 1.2), radius * rng.uniform(0.8, 1.2)])
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = np.empty((2, 3))
     matrix[:, :2] = turn @ stretch
     matrix[:, 2] = rng.uniform(0.08 * size, 0.92 * size, 2)
     outline = OUTLINES[THINGS[label].name]()
-    return _Object(label, coverage(outline, matrix, size),
-                   cv2.invertAffineTransform(matrix))
+    return _Object(label, coverage(outline, matrix, size), cv2.invertAffineTransform(matrix))
 
 
-def _visible(objects: List[_Object]) -> List[np.ndarray]:
+def _visible(objects: list[_Object]) -> list[np.ndarray]:
     """Disjoint visible masks of objects given from rear to front."""
     masks = []
     taken = np.zeros_like(objects[0].alpha, dtype=bool)
@@ -107,7 +108,7 @@ def _visible(objects: List[_Object]) -> List[np.ndarray]:
     return masks[::-1]
 
 
-def _drop_hidden(objects: List[_Object], size: int) -> List[_Object]:
+def _drop_hidden(objects: list[_Object], size: int) -> list[_Object]:
     """Take out objects that are too small or nearly hidden.
 
     One object at a time, because taking one out uncovers others.
@@ -117,9 +118,8 @@ def _drop_hidden(objects: List[_Object], size: int) -> List[_Object]:
         for i, mask in enumerate(_visible(objects)):
             area = mask.sum()
             whole = max(1, (objects[i].alpha >= 128).sum())
-            if (area < max(9, MIN_AREA_FRACTION * size * size)
-                    or area < MIN_VISIBLE * whole):
-                kept = objects[:i] + objects[i + 1:]
+            if area < max(9, MIN_AREA_FRACTION * size * size) or area < MIN_VISIBLE * whole:
+                kept = objects[:i] + objects[i + 1 :]
                 break
         if kept is None:
             return objects
@@ -130,10 +130,10 @@ def _drop_hidden(objects: List[_Object], size: int) -> List[_Object]:
 def _paint(rng, image: np.ndarray, obj: _Object) -> None:
     """Blend an object into the image, texture in its own coordinates."""
     x0, y0, w, h = cv2.boundingRect(obj.alpha)
-    window = np.s_[y0:y0 + h, x0:x0 + w]
+    window = np.s_[y0 : y0 + h, x0 : x0 + w]
     x, y = np.meshgrid(
-        np.arange(x0, x0 + w, dtype=np.float32),
-        np.arange(y0, y0 + h, dtype=np.float32))
+        np.arange(x0, x0 + w, dtype=np.float32), np.arange(y0, y0 + h, dtype=np.float32)
+    )
     m = obj.inverse.astype(np.float32)
     u = m[0, 0] * x + m[0, 1] * y + m[0, 2]
     v = m[1, 0] * x + m[1, 1] * y + m[1, 2]
@@ -154,15 +154,16 @@ def _photograph(rng, image: np.ndarray) -> np.ndarray:
     image = image * light[..., None]
     if rng.random() < 0.5:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 0.9))
-    image += rng.uniform(1, 5) * rng.standard_normal(
-        image.shape, dtype=np.float32)
+    image += rng.uniform(1, 5) * rng.standard_normal(image.shape, dtype=np.float32)
     return np.clip(np.round(image), 0, 255).astype(np.uint8)
 
 
-def render_scene(seed: Sequence[int],
-                 size: int = 128,
-                 labels: Optional[Sequence[int]] = None,
-                 radius_range: Tuple[float, float] = (0.1, 0.26)) -> Scene:
+def render_scene(
+    seed: Sequence[int],
+    size: int = 128,
+    labels: Optional[Sequence[int]] = None,
+    radius_range: tuple[float, float] = (0.1, 0.26),
+) -> Scene:
     """Render the scene that belongs to a seed.
 
     Args:
@@ -197,7 +198,7 @@ def render_scene(seed: Sequence[int],
         instances.append(Instance(obj.label, mask))
     for i, obj in enumerate(objects):
         edge = (obj.alpha > 0) & (obj.alpha < 255)
-        for front in objects[i + 1:]:
+        for front in objects[i + 1 :]:
             edge &= front.alpha < 255  # hidden edges are no edges
         semantic[edge] = IGNORE
     return Scene(_photograph(rng, image), instances, semantic)

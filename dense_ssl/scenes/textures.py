@@ -5,16 +5,27 @@ in units of the object's radius, or of the image's side for backgrounds) and
 returns a field in [0, 1] of that shape. Colour never tells a class here:
 the two colours a field mixes are drawn at random for every object.
 """
+
 import cv2
 import numpy as np
 
 __all__ = [
-    'stripes', 'checker', 'dots', 'speckle', 'gradient', 'waves', 'clouds',
-    'bricks', 'grain', 'streaks', 'value_noise', 'two_colours'
+    'stripes',
+    'checker',
+    'dots',
+    'speckle',
+    'gradient',
+    'waves',
+    'clouds',
+    'bricks',
+    'grain',
+    'streaks',
+    'value_noise',
+    'two_colours',
 ]
 
 
-def _soft_step(x: np.ndarray, sharpness: float = 4.) -> np.ndarray:
+def _soft_step(x: np.ndarray, sharpness: float = 4.0) -> np.ndarray:
     """A square wave with soft flanks, so that small objects do not alias."""
     return np.clip(0.5 + sharpness * x, 0, 1)
 
@@ -27,10 +38,8 @@ def value_noise(rng: np.random.Generator, shape, cells) -> np.ndarray:
         shape: (height, width) in pixels.
         cells: (rows, columns) of the random grid that is enlarged.
     """
-    grid = rng.random((max(2, int(cells[0])), max(2, int(cells[1]))),
-                      dtype=np.float32)
-    field = cv2.resize(
-        grid, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC)
+    grid = rng.random((max(2, int(cells[0])), max(2, int(cells[1]))), dtype=np.float32)
+    field = cv2.resize(grid, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC)
     return np.clip(field, 0, 1)
 
 
@@ -76,8 +85,7 @@ def bricks(rng, u, v):
     rows = rng.uniform(9, 13)
     y = v * rows
     x = u * rows * 0.5 + 0.5 * (np.floor(y) % 2)
-    joint = np.minimum(np.minimum(x % 1, 1 - x % 1) * 2,
-                       np.minimum(y % 1, 1 - y % 1))
+    joint = np.minimum(np.minimum(x % 1, 1 - x % 1) * 2, np.minimum(y % 1, 1 - y % 1))
     return _soft_step(joint - 0.13, 6)
 
 

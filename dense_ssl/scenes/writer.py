@@ -1,11 +1,11 @@
 """Write the procedural scenes to disk in the layouts real data come in."""
+
 import json
 import os
 import shutil
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import List
 
 import cv2
 import numpy as np
@@ -50,34 +50,28 @@ def _seed(seed: int, split: str, index: int) -> list:
 
 
 def _write_unlabelled(index: int, root: Path, size: int, seed: int) -> None:
-    path = (
-        root / 'unlabelled' / f'part_{index // PER_FOLDER:03d}' /
-        f'{index:06d}.jpg')
+    path = root / 'unlabelled' / f'part_{index // PER_FOLDER:03d}' / f'{index:06d}.jpg'
     if not path.exists():
         scene = render_scene(_seed(seed, 'unlabelled', index), size)
         _replace(path, _encode('.jpg', scene.image))
 
 
-def _write_labelled(index: int, root: Path, size: int, seed: int,
-                    split: str) -> List[dict]:
+def _write_labelled(index: int, root: Path, size: int, seed: int, split: str) -> list[dict]:
     """Write the files of one labelled scene; its COCO annotations."""
     scene = render_scene(_seed(seed, split, index), size)
     name = f'{CITY}_{index:06d}_000000'
     cityscapes = root / 'cityscapes'
     outputs = {
         root / 'images' / split / f'{index:06d}.jpg': scene.image,
-        cityscapes / 'leftImg8bit' / split / CITY / f'{name}_leftImg8bit.png':
-        scene.image,
-        cityscapes / 'gtFine' / split / CITY /
-        f'{name}_gtFine_labelTrainIds.png': scene.semantic,
+        cityscapes / 'leftImg8bit' / split / CITY / f'{name}_leftImg8bit.png': scene.image,
+        cityscapes / 'gtFine' / split / CITY / f'{name}_gtFine_labelTrainIds.png': scene.semantic,
     }
     for path, image in outputs.items():
         if not path.exists():
             _replace(path, _encode(path.suffix, image))
     annotations = []
     for instance in scene.instances:
-        rle = mask_utils.encode(
-            np.asfortranarray(instance.mask.astype(np.uint8)))
+        rle = mask_utils.encode(np.asfortranarray(instance.mask.astype(np.uint8)))
         annotations.append(
             dict(
                 image_id=index + 1,
@@ -86,25 +80,27 @@ def _write_labelled(index: int, root: Path, size: int, seed: int,
                 area=float(mask_utils.area(rle)),
                 iscrowd=0,
                 segmentation=dict(
-                    size=[int(x) for x in rle['size']],
-                    counts=rle['counts'].decode())))
+                    size=[int(x) for x in rle['size']], counts=rle['counts'].decode()
+                ),
+            )
+        )
     return annotations
 
 
-def _write_by_class(index: int, root: Path, size: int, seed: int,
-                    split: str) -> None:
+def _write_by_class(index: int, root: Path, size: int, seed: int, split: str) -> None:
     """One object in one square crop, in the folder of its class."""
     label = index % len(THINGS)
-    path = (
-        root / 'by_class' / split / THINGS[label].name / f'{index:06d}.jpg')
+    path = root / 'by_class' / split / THINGS[label].name / f'{index:06d}.jpg'
     if path.exists():
         return
     attempt = 0
     while True:  # an object may fall outside; then take the next pose
         scene = render_scene(
             _seed(seed, f'by_class_{split}', index) + [attempt],
-            size, [label],
-            radius_range=(0.2, 0.4))
+            size,
+            [label],
+            radius_range=(0.2, 0.4),
+        )
         if scene.instances and scene.instances[0].mask.sum() > 0.05 * size**2:
             break
         attempt += 1
@@ -112,11 +108,11 @@ def _write_by_class(index: int, root: Path, size: int, seed: int,
     side = min(size, round(1.2 * max(w, h)))
     left = int(np.clip(x + (w - side) // 2, 0, size - side))
     top = int(np.clip(y + (h - side) // 2, 0, size - side))
-    crop = scene.image[top:top + side, left:left + side]
+    crop = scene.image[top : top + side, left : left + side]
     _replace(path, _encode('.jpg', cv2.resize(crop, (size, size))))
 
 
-def _coco_file(annotations: List[List[dict]], size: int) -> dict:
+def _coco_file(annotations: list[list[dict]], size: int) -> dict:
     flat = [a for of_image in annotations for a in of_image]
     return dict(
         info=dict(description='procedural scenes made by dense_ssl'),
@@ -126,7 +122,8 @@ def _coco_file(annotations: List[List[dict]], size: int) -> dict:
             dict(id=i + 1, file_name=f'{i:06d}.jpg', width=size, height=size)
             for i in range(len(annotations))
         ],
-        annotations=[dict(id=i + 1, **a) for i, a in enumerate(flat)])
+        annotations=[dict(id=i + 1, **a) for i, a in enumerate(flat)],
+    )
 
 
 def _single_thread() -> None:
@@ -143,8 +140,10 @@ def _map(function, count: int, workers: int) -> list:
 def _count_files(root: Path) -> int:
     """Finished files in the folders of a data set."""
     return sum(
-        path.is_file() and path.suffix != '.part' for name in FOLDERS
-        for path in (root / name).rglob('*'))
+        path.is_file() and path.suffix != '.part'
+        for name in FOLDERS
+        for path in (root / name).rglob('*')
+    )
 
 
 def _prepare(root: Path, manifest: dict) -> bool:
@@ -163,18 +162,21 @@ def _prepare(root: Path, manifest: dict) -> bool:
     elif root.exists() and any(root.iterdir()):
         raise FileExistsError(
             f'{root} is not empty and holds no {MANIFEST} of a scenes data '
-            'set; choose another folder, or empty this one first')
+            'set; choose another folder, or empty this one first'
+        )
     return False
 
 
-def write_scenes(root,
-                 num_unlabelled: int = 640,
-                 num_train: int = 128,
-                 num_val: int = 32,
-                 size: int = 128,
-                 seed: int = 0,
-                 num_by_class: int = 0,
-                 workers: int = 1) -> Path:
+def write_scenes(
+    root,
+    num_unlabelled: int = 640,
+    num_train: int = 128,
+    num_val: int = 32,
+    size: int = 128,
+    seed: int = 0,
+    num_by_class: int = 0,
+    workers: int = 1,
+) -> Path:
     """Write a procedural data set, or complete one that was interrupted.
 
     Layout under ``root``::
@@ -214,7 +216,8 @@ def write_scenes(root,
         num_train=num_train,
         num_val=num_val,
         num_by_class=num_by_class,
-        seed=seed)
+        seed=seed,
+    )
     for name, value in numbers.items():
         if value < 0:
             raise ValueError(f'{name} must not be negative, got {value}')
@@ -222,12 +225,8 @@ def write_scenes(root,
         raise ValueError(f'scenes need a size of at least 32 px, got {size}')
 
     root = Path(root)
-    by_class = dict(
-        train=num_by_class * len(THINGS), val=-(-num_by_class // 4) *
-        len(THINGS))
-    files = (
-        num_unlabelled + 3 * (num_train + num_val) + 2 +
-        sum(by_class.values()))
+    by_class = dict(train=num_by_class * len(THINGS), val=-(-num_by_class // 4) * len(THINGS))
+    files = num_unlabelled + 3 * (num_train + num_val) + 2 + sum(by_class.values())
     manifest = dict(version=FORMAT_VERSION, size=size, files=files, **numbers)
     if _prepare(root, manifest):
         return root
@@ -236,12 +235,11 @@ def write_scenes(root,
     common = dict(root=root, size=size, seed=seed)
     _map(partial(_write_unlabelled, **common), num_unlabelled, workers)
     for split, count in (('train', num_train), ('val', num_val)):
-        annotations = _map(
-            partial(_write_labelled, split=split, **common), count, workers)
-        _replace(root / 'annotations' / f'instances_{split}.json',
-                 _json(_coco_file(annotations, size)))
+        annotations = _map(partial(_write_labelled, split=split, **common), count, workers)
+        _replace(
+            root / 'annotations' / f'instances_{split}.json', _json(_coco_file(annotations, size))
+        )
     for split, count in by_class.items():
-        _map(
-            partial(_write_by_class, split=split, **common), count, workers)
+        _map(partial(_write_by_class, split=split, **common), count, workers)
     _replace(root / MANIFEST, _json(dict(manifest, complete=True)))
     return root

@@ -2,18 +2,29 @@
 
 Needs neither mmdet nor mmseg.
 """
+
 from .checkpoint import Checkpoint, read_checkpoint
 from .errors import TransferError
 from .hook import HOOK_TYPE, PretrainedTransferHook, prepare_transfer
 from .plan import plan_parts
 from .precise_batch_norm_hook import PreciseBatchNormHook
 from .report import PartReport, TransferReport
-from .strict_loading import (Part, Transfer, load_part, load_parts,
-                             match_parts)
+from .strict_loading import Part, Transfer, load_part, load_parts, match_parts
 
 __all__ = [
-    'Checkpoint', 'read_checkpoint', 'TransferError', 'HOOK_TYPE',
-    'PretrainedTransferHook', 'prepare_transfer', 'plan_parts', 'PartReport',
-    'TransferReport', 'Part', 'Transfer', 'load_part', 'load_parts',
-    'match_parts', 'PreciseBatchNormHook'
+    'Checkpoint',
+    'read_checkpoint',
+    'TransferError',
+    'HOOK_TYPE',
+    'PretrainedTransferHook',
+    'prepare_transfer',
+    'plan_parts',
+    'PartReport',
+    'TransferReport',
+    'Part',
+    'Transfer',
+    'load_part',
+    'load_parts',
+    'match_parts',
+    'PreciseBatchNormHook',
 ]

@@ -1,9 +1,10 @@
 """Reading a checkpoint file without running code from it."""
+
 import pickle
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, Union
+from typing import Union
 
 import torch
 from torch import Tensor
@@ -24,13 +25,13 @@ class Checkpoint:
         state_dict: Tensors by name, on CPU.
         meta: The file's ``meta`` dict; empty when it has none.
     """
+
     path: str
-    state_dict: Dict[str, Tensor]
+    state_dict: dict[str, Tensor]
     meta: dict = field(default_factory=dict)
 
 
-def read_checkpoint(path: Union[str, Path],
-                    trust: bool = False) -> Checkpoint:
+def read_checkpoint(path: Union[str, Path], trust: bool = False) -> Checkpoint:
     """Read the weights of a training checkpoint.
 
     Only tensors, plain Python values and the few harmless classes an mmengine
@@ -50,13 +51,9 @@ def read_checkpoint(path: Union[str, Path],
     state_dict = _find_weights(path, content)
     if state_dict and all(key.startswith('module.') for key in state_dict):
         # Saved from inside a (Distributed)DataParallel wrapper.
-        state_dict = {
-            key[len('module.'):]: value
-            for key, value in state_dict.items()
-        }
+        state_dict = {key[len('module.') :]: value for key, value in state_dict.items()}
     meta = content.get('meta')
-    return Checkpoint(
-        str(path), state_dict, meta if isinstance(meta, dict) else {})
+    return Checkpoint(str(path), state_dict, meta if isinstance(meta, dict) else {})
 
 
 def read_file(path: Union[str, Path], trust: bool = False):
@@ -69,12 +66,13 @@ def read_file(path: Union[str, Path], trust: bool = False):
     path = Path(path)
     if path.is_dir():
         raise TransferError(
-            f'{path} is a folder, a checkpoint file is needed: '
-            'name the .pth file in it.')
+            f'{path} is a folder, a checkpoint file is needed: name the .pth file in it.'
+        )
     if not path.is_file():
         raise TransferError(
             f'checkpoint {path} does not exist. Pre-training writes its '
-            'checkpoints into its --work-dir, as epoch_N.pth or iter_N.pth.')
+            'checkpoints into its --work-dir, as epoch_N.pth or iter_N.pth.'
+        )
     return _load(path, trust)
 
 
@@ -87,10 +85,8 @@ def _load(path: Path, trust: bool):
                 return torch.load(path, map_location='cpu', weights_only=True)
         # Before torch 2.5 weights_only cannot be taught more classes.
         return torch.load(
-            path,
-            map_location='cpu',
-            weights_only=False,
-            pickle_module=restricted_pickle_module())
+            path, map_location='cpu', weights_only=False, pickle_module=restricted_pickle_module()
+        )
     except pickle.UnpicklingError as error:
         if 'global' not in str(error).lower():
             raise TransferError(_no_checkpoint(path, error)) from error
@@ -102,9 +98,18 @@ def _load(path: Path, trust: bool):
             'Where you trust its origin, write a file with the weights alone '
             '(tools/convert/import_checkpoint.py --trust does so).'
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError,
-            AssertionError, IndexError, TypeError, OSError,
-            ImportError) as error:
+    except (
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        AttributeError,
+        AssertionError,
+        IndexError,
+        TypeError,
+        OSError,
+        ImportError,
+    ) as error:
         raise TransferError(_no_checkpoint(path, error)) from error
 
 
@@ -112,15 +117,16 @@ def _no_checkpoint(path: Path, error: Exception) -> str:
     reason = (str(error).splitlines() or [''])[0].split('. ')[0]
     if len(reason) < 5:
         reason = type(error).__name__
-    return (f'{path} ({path.stat().st_size} bytes) is no PyTorch checkpoint, '
-            f'or it is damaged: {reason[:200]}')
+    return (
+        f'{path} ({path.stat().st_size} bytes) is no PyTorch checkpoint, '
+        f'or it is damaged: {reason[:200]}'
+    )
 
 
-def _find_weights(path: Path, content) -> Dict[str, Tensor]:
+def _find_weights(path: Path, content) -> dict[str, Tensor]:
     """The mapping from names to tensors inside ``content``."""
     if not isinstance(content, dict):
-        raise TransferError(
-            f'{path} holds a {type(content).__name__}, not a dict of weights.')
+        raise TransferError(f'{path} holds a {type(content).__name__}, not a dict of weights.')
     for key in WEIGHT_KEYS:
         if isinstance(content.get(key), dict):
             content = content[key]
@@ -134,5 +140,6 @@ def _find_weights(path: Path, content) -> Dict[str, Tensor]:
         raise TransferError(
             f'{path} holds no weights: its top-level keys are '
             f'{sorted(map(str, content))[:10]}, and none of '
-            f'{list(WEIGHT_KEYS)} is a dict of tensors.')
+            f'{list(WEIGHT_KEYS)} is a dict of tensors.'
+        )
     return tensors

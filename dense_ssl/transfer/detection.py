@@ -1,4 +1,5 @@
 """What mmdet lacks of the papers' detection benchmarks. Needs mmdet."""
+
 from mmcv.cnn import build_norm_layer
 from mmdet.datasets import VOCDataset
 from mmdet.models.roi_heads.shared_heads import ResLayer

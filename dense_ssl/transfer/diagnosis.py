@@ -1,6 +1,8 @@
 """Why a checkpoint does not fit: the mistakes people really make."""
+
 import re
-from typing import Dict, Iterable, List, Mapping, Optional, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Optional
 
 _BLOCKS = {
     (False, (2, 2, 2, 2)): 18,
@@ -16,7 +18,7 @@ def resnet_depth(keys: Iterable[str]) -> Optional[int]:
 
     The last stage may be absent (C4 models).
     """
-    blocks: Dict[int, int] = {}
+    blocks: dict[int, int] = {}
     bottleneck = False
     for key in keys:
         found = re.match(r'layer([1-4])\.(\d+)\.', key)
@@ -27,36 +29,38 @@ def resnet_depth(keys: Iterable[str]) -> Optional[int]:
     counts = tuple(blocks.get(stage, 0) for stage in range(1, 5))
     for (is_bottleneck, full), depth in _BLOCKS.items():
         if is_bottleneck == bottleneck and (
-                counts == full or (counts[3] == 0 and counts[:3] == full[:3])):
+            counts == full or (counts[3] == 0 and counts[:3] == full[:3])
+        ):
             return depth
     return None
 
 
-def prefixes_with(state_keys: Iterable[str],
-                  wanted: Sequence[str]) -> Dict[str, int]:
+def prefixes_with(state_keys: Iterable[str], wanted: Sequence[str]) -> dict[str, int]:
     """Prefixes under which the file has some of the ``wanted`` names.
 
     Returns:
         Number of wanted names found by prefix, most first.
     """
     keys = set(state_keys)
-    probes = wanted[:1] + wanted[len(wanted) // 2:len(wanted) // 2 + 1]
+    probes = wanted[:1] + wanted[len(wanted) // 2 : len(wanted) // 2 + 1]
     candidates = {
-        key[:-len(probe)]
+        key[: -len(probe)]
         for probe in probes
-        for key in keys if key == probe or key.endswith('.' + probe)
+        for key in keys
+        if key == probe or key.endswith('.' + probe)
     }
-    counts = {
-        prefix: sum(prefix + name in keys for name in wanted)
-        for prefix in candidates
-    }
+    counts = {prefix: sum(prefix + name in keys for name in wanted) for prefix in candidates}
     return dict(sorted(counts.items(), key=lambda item: -item[1]))
 
 
-def likely_causes(source_prefix: str, target_prefix: str,
-                  state_dict: Mapping, target_state: Mapping,
-                  missing: Sequence[str],
-                  unexpected: Sequence[str]) -> List[str]:
+def likely_causes(
+    source_prefix: str,
+    target_prefix: str,
+    state_dict: Mapping,
+    target_state: Mapping,
+    missing: Sequence[str],
+    unexpected: Sequence[str],
+) -> list[str]:
     """Sentences that name the likely mistake and its remedy."""
     source = _under(state_dict, source_prefix)
     target = _under(target_state, target_prefix)
@@ -67,62 +71,68 @@ def likely_causes(source_prefix: str, target_prefix: str,
         causes.append(
             'the model has a deep stem (ResNetV1c/V1d), the checkpoint a '
             "plain one; set model.backbone.type='ResNet' and "
-            'model.pretrained=None in the config.')
+            'model.pretrained=None in the config.'
+        )
     elif _any(unexpected, r'stem\.') and not _any(target, r'stem\.'):
         causes.append(
             'the checkpoint has a deep stem (ResNetV1c/V1d), the model a '
-            "plain one; set model.backbone.type='ResNetV1c'.")
+            "plain one; set model.backbone.type='ResNetV1c'."
+        )
     depths = resnet_depth(source), resnet_depth(target)
     if None not in depths and depths[0] != depths[1]:
         causes.append(
             f'the checkpoint holds a ResNet-{depths[0]}, the model is a '
             f'ResNet-{depths[1]}; set model.backbone.depth={depths[0]} (with '
-            'the in_channels of neck and heads), or take another checkpoint.')
+            'the in_channels of neck and heads), or take another checkpoint.'
+        )
     elif _any(unexpected, r'layer4\.') and not _any(target, r'layer4\.'):
         causes.append(
             'the model stops at layer3 (a C4 detector whose shared head is '
             'absent?), the checkpoint goes on to layer4: C4 and FPN configs '
-            'were mixed up.')
+            'were mixed up.'
+        )
     elif _any(missing, r'layer4\.') and not _any(source, r'layer4\.'):
         causes.append(
             'the checkpoint stops at layer3, the model needs layer4: C4 and '
-            'FPN were mixed up, or the file is incomplete.')
+            'FPN were mixed up, or the file is incomplete.'
+        )
     if _any(unexpected, r'.*\.bn\.') and not _any(target, r'.*\.bn\.'):
         causes.append(
             'the checkpoint has batch normalisation in this part, the model '
-            "has none; set norm_cfg=dict(type='BN') there.")
+            "has none; set norm_cfg=dict(type='BN') there."
+        )
     elif _any(missing, r'.*\.bn\.') and not _any(source, r'.*\.bn\.'):
         causes.append(
             'the model has batch normalisation in this part, the checkpoint '
-            'has none; set norm_cfg=None there.')
+            'has none; set norm_cfg=None there.'
+        )
     if not causes and missing and not unexpected:
         causes.append('the checkpoint is incomplete.')
     return causes
 
 
-def _wrong_prefix(source_prefix: str, state_dict: Mapping,
-                  target: Sequence[str]) -> str:
+def _wrong_prefix(source_prefix: str, state_dict: Mapping, target: Sequence[str]) -> str:
     found = prefixes_with(state_dict, list(target))
-    heads: Dict[str, int] = {}
+    heads: dict[str, int] = {}
     for key in state_dict:
         head = '.'.join(key.split('.')[:2]) if key.count('.') > 1 else key
         heads[head] = heads.get(head, 0) + 1
     if found:
         names = ', '.join(
-            f'"{prefix}" ({count} of {len(target)})'
-            for prefix, count in list(found.items())[:4])
-        return (f'wrong prefix: nothing under "{source_prefix}" fits, but the '
-                f'file has such names under {names}; give that prefix '
-                '(--backbone-prefix, or backbone_prefix of the hook), or '
-                'import the file first.')
-    listed = ', '.join(f'{head} ({count})'
-                       for head, count in list(heads.items())[:8])
-    return (f'the file has nothing like this part under any prefix; it '
-            f'begins with: {listed}.')
+            f'"{prefix}" ({count} of {len(target)})' for prefix, count in list(found.items())[:4]
+        )
+        return (
+            f'wrong prefix: nothing under "{source_prefix}" fits, but the '
+            f'file has such names under {names}; give that prefix '
+            '(--backbone-prefix, or backbone_prefix of the hook), or '
+            'import the file first.'
+        )
+    listed = ', '.join(f'{head} ({count})' for head, count in list(heads.items())[:8])
+    return f'the file has nothing like this part under any prefix; it begins with: {listed}.'
 
 
-def _under(state: Mapping, prefix: str) -> List[str]:
-    return [key[len(prefix):] for key in state if key.startswith(prefix)]
+def _under(state: Mapping, prefix: str) -> list[str]:
+    return [key[len(prefix) :] for key in state if key.startswith(prefix)]
 
 
 def _any(keys: Iterable[str], pattern: str) -> bool:

@@ -1,11 +1,14 @@
 """Filling a downstream model inside a running mmengine ``Runner``."""
-from typing import Optional, Sequence, Union
+
+from collections.abc import Sequence
+from typing import Optional, Union
 
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from torch import nn
 
 from dense_ssl.registry import HOOKS
+
 from .checkpoint import Checkpoint
 from .errors import TransferError
 from .importers.files import read_any
@@ -16,23 +19,23 @@ from .strict_loading import Transfer, match_parts
 HOOK_TYPE = 'dense_ssl.transfer.PretrainedTransferHook'
 
 
-def prepare_transfer(model: nn.Module,
-                     checkpoint: Checkpoint,
-                     parts: Union[str, Sequence[str]] = 'auto',
-                     network: str = 'online',
-                     backbone_prefix: Optional[str] = None) -> Transfer:
+def prepare_transfer(
+    model: nn.Module,
+    checkpoint: Checkpoint,
+    parts: Union[str, Sequence[str]] = 'auto',
+    network: str = 'online',
+    backbone_prefix: Optional[str] = None,
+) -> Transfer:
     """Plan and check a transfer into ``model``; nothing is written yet.
 
     Raises:
         TransferError: The checkpoint does not fit; the message has the diff.
     """
-    plan = plan_parts(model, checkpoint.state_dict, parts, network,
-                      backbone_prefix)
+    plan = plan_parts(model, checkpoint.state_dict, parts, network, backbone_prefix)
     try:
         return match_parts(model, checkpoint.state_dict, plan)
     except TransferError as error:
-        raise TransferError(f'{checkpoint.path} -> '
-                            f'{type(model).__name__}: {error}') from error
+        raise TransferError(f'{checkpoint.path} -> {type(model).__name__}: {error}') from error
 
 
 @HOOKS.register_module()
@@ -52,16 +55,18 @@ class PretrainedTransferHook(Hook):
         TransferError: Before the first step, with a diff; the model is then
             untouched.
     """
+
     priority = 'HIGH'
 
-    def __init__(self,
-                 checkpoint: str,
-                 parts: Union[str, Sequence[str]] = 'auto',
-                 network: str = 'online',
-                 backbone_prefix: Optional[str] = None) -> None:
+    def __init__(
+        self,
+        checkpoint: str,
+        parts: Union[str, Sequence[str]] = 'auto',
+        network: str = 'online',
+        backbone_prefix: Optional[str] = None,
+    ) -> None:
         self.checkpoint = checkpoint
-        self.options = dict(
-            parts=parts, network=network, backbone_prefix=backbone_prefix)
+        self.options = dict(parts=parts, network=network, backbone_prefix=backbone_prefix)
         self.provenance: Optional[dict] = None
         self._loaded_from_run = False
 
@@ -75,24 +80,25 @@ class PretrainedTransferHook(Hook):
         if self._loaded_from_run:
             runner.logger.info(
                 'The run continues from its own checkpoint; pre-trained '
-                f'weights of {self.checkpoint} are not loaded again.')
+                f'weights of {self.checkpoint} are not loaded again.'
+            )
             return
         model = runner.model
         if is_model_wrapper(model):
             model = model.module
         checkpoint = read_any(self.checkpoint)
         report = prepare_transfer(model, checkpoint, **self.options).apply()
-        runner.logger.info(
-            f'Pre-trained weights of {self.checkpoint} loaded:\n{report}')
+        runner.logger.info(f'Pre-trained weights of {self.checkpoint} loaded:\n{report}')
         self.provenance = dict(
             checkpoint=str(self.checkpoint),
             network=self.options['network'],
             parts=[part.name for part in report.parts],
             pretraining={
                 key: checkpoint.meta[key]
-                for key in ('experiment_name', 'epoch', 'iter', 'seed',
-                            'time') if key in checkpoint.meta
-            })
+                for key in ('experiment_name', 'epoch', 'iter', 'seed', 'time')
+                if key in checkpoint.meta
+            },
+        )
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         if self.provenance is not None:

@@ -1,7 +1,9 @@
 """Starting pre-training from weights that exist already."""
+
 import argparse
 import os.path as osp
-from typing import Dict, List, Mapping, Optional, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Optional
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
@@ -9,6 +11,7 @@ from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
 from dense_ssl.registry import HOOKS
+
 from .errors import TransferError
 from .importers import import_file
 from .report import TransferReport
@@ -22,12 +25,13 @@ def add_init_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='FILE',
         help='start from these weights: our own, supervised, or released '
         'ones of a known layout (see tools/convert/import_checkpoint.py); '
-        'not used where a run is resumed')
+        'not used where a run is resumed',
+    )
     parser.add_argument(
         '--init-parts',
         metavar='A,B',
-        help='networks to fill, e.g. backbone,neck; by default all that the '
-        'file has')
+        help='networks to fill, e.g. backbone,neck; by default all that the file has',
+    )
 
 
 def merge_init_arguments(cfg: Config, args: argparse.Namespace) -> None:
@@ -44,14 +48,16 @@ def merge_init_arguments(cfg: Config, args: argparse.Namespace) -> None:
     if cfg.get('load_from') and not cfg.get('resume'):
         raise TransferError(
             f'both --init-from ({args.init_from}) and load_from '
-            f'({cfg.load_from}) were given: choose one.')
+            f'({cfg.load_from}) were given: choose one.'
+        )
     if not osp.isfile(args.init_from):
         raise TransferError(f'--init-from {args.init_from}: no such file.')
     cfg.custom_hooks = list(cfg.get('custom_hooks') or []) + [
         dict(
             type='dense_ssl.transfer.init_from.InitFromHook',
             checkpoint=osp.abspath(args.init_from),
-            parts=args.init_parts and args.init_parts.split(','))
+            parts=args.init_parts and args.init_parts.split(','),
+        )
     ]
 
 
@@ -74,11 +80,10 @@ class InitFromHook(Hook):
         TransferError: Before the first step, with a diff; the model is then
             untouched.
     """
+
     priority = 'HIGH'
 
-    def __init__(self,
-                 checkpoint: str,
-                 parts: Optional[Sequence[str]] = None) -> None:
+    def __init__(self, checkpoint: str, parts: Optional[Sequence[str]] = None) -> None:
         self.checkpoint = checkpoint
         self.parts = parts
         self._loaded_from_run = False
@@ -96,9 +101,9 @@ class InitFromHook(Hook):
         runner.logger.info(f'Starting from {self.checkpoint}:\n{report}')
 
 
-def init_from(model: nn.Module,
-              checkpoint: str,
-              parts: Optional[Sequence[str]] = None) -> TransferReport:
+def init_from(
+    model: nn.Module, checkpoint: str, parts: Optional[Sequence[str]] = None
+) -> TransferReport:
     """Fill ``model``, a method of this project, from a file.
 
     Raises:
@@ -110,7 +115,8 @@ def init_from(model: nn.Module,
     except TransferError as error:
         raise TransferError(
             f'--init-from {checkpoint}: {error}\nTo start from its backbone '
-            'only, add --init-parts backbone.') from error
+            'only, add --init-parts backbone.'
+        ) from error
     report = online.apply()
     if hasattr(model, 'momentum_encoder'):
         model.momentum_encoder.copy_online()
@@ -121,16 +127,15 @@ def init_from(model: nn.Module,
     return report
 
 
-def _match(model: nn.Module, weights: Mapping[str, Tensor],
-           parts: Optional[Sequence[str]]):
+def _match(model: nn.Module, weights: Mapping[str, Tensor], parts: Optional[Sequence[str]]):
     """Checked transfers into the online networks and into their copy."""
     target = model.state_dict()
     names = _networks(target)
     unknown = set(parts or ()) - set(names)
     if unknown or (parts and 'backbone' not in parts):
         raise TransferError(
-            f'parts must be names out of {names}, the backbone among them; '
-            f'got {list(parts)}.')
+            f'parts must be names out of {names}, the backbone among them; got {list(parts)}.'
+        )
     online, copy = [], []
     for name in parts or names:
         # Another method's network of the same name shares no keys.
@@ -139,19 +144,17 @@ def _match(model: nn.Module, weights: Mapping[str, Tensor],
         name = f'momentum_encoder.{name}'
         if _shared(target, weights, name):
             copy.append(Part(f'{name}.', f'{name}.', name))
-    return (match_parts(model, weights, online),
-            match_parts(model, weights, copy) if copy else None)
+    return (
+        match_parts(model, weights, online),
+        match_parts(model, weights, copy) if copy else None,
+    )
 
 
 def _shared(target: Mapping, weights: Mapping, name: str) -> bool:
     return any(key.startswith(f'{name}.') and key in target for key in weights)
 
 
-def _networks(target: Mapping[str, Tensor]) -> List[str]:
+def _networks(target: Mapping[str, Tensor]) -> list[str]:
     """Names of a method's networks: all but queues and copies."""
-    heads: Dict[str, None] = dict.fromkeys(key.split('.')[0]
-                                           for key in target)
-    return [
-        name for name in heads
-        if name != 'momentum_encoder' and not name.endswith('queue')
-    ]
+    heads: dict[str, None] = dict.fromkeys(key.split('.')[0] for key in target)
+    return [name for name in heads if name != 'momentum_encoder' and not name.endswith('queue')]

@@ -1,5 +1,7 @@
 """Which parts of a downstream model a pre-training checkpoint fills."""
-from typing import List, Mapping, Optional, Sequence, Union
+
+from collections.abc import Mapping, Sequence
+from typing import Optional, Union
 
 from torch import nn
 
@@ -13,11 +15,13 @@ _SHARED_HEAD = 'roi_head.shared_head.layer4.'
 _SHARED_CONVS = 'roi_head.bbox_head.shared_convs.'
 
 
-def plan_parts(target: nn.Module,
-               state_dict: Mapping,
-               parts: Union[str, Sequence[str]] = 'auto',
-               network: str = 'online',
-               backbone_prefix: Optional[str] = None) -> List[Part]:
+def plan_parts(
+    target: nn.Module,
+    state_dict: Mapping,
+    parts: Union[str, Sequence[str]] = 'auto',
+    network: str = 'online',
+    backbone_prefix: Optional[str] = None,
+) -> list[Part]:
     """Name the parts to fill; whether they fit is for ``match_parts``.
 
     The backbone is always filled (its ``layer4`` goes to the shared head of a
@@ -48,22 +52,31 @@ def plan_parts(target: nn.Module,
         plan.append(Part(f'{source}layer4.', _SHARED_HEAD, 'res5'))
     # name: what the file must have, what the model must have, how they meet
     further = dict(
-        neck=('neck.lateral_convs.', 'neck.lateral_convs.',
-              neck_parts(state_dict, target_keys, f'{root}neck.')),
-        region_head=('region_head.convs.', _SHARED_CONVS, [
-            Part(f'{root}region_head.convs.', _SHARED_CONVS, 'region_head')
-        ]),
-        tower=('tower.cls_convs.', 'bbox_head.cls_convs.',
-               tower_parts(state_dict, target_keys, f'{root}tower.')))
+        neck=(
+            'neck.lateral_convs.',
+            'neck.lateral_convs.',
+            neck_parts(state_dict, target_keys, f'{root}neck.'),
+        ),
+        region_head=(
+            'region_head.convs.',
+            _SHARED_CONVS,
+            [Part(f'{root}region_head.convs.', _SHARED_CONVS, 'region_head')],
+        ),
+        tower=(
+            'tower.cls_convs.',
+            'bbox_head.cls_convs.',
+            tower_parts(state_dict, target_keys, f'{root}tower.'),
+        ),
+    )
     for name, (source_head, target_head, found) in further.items():
-        possible = _has(state_dict, root + source_head) and _has(
-            target_keys, target_head)
+        possible = _has(state_dict, root + source_head) and _has(target_keys, target_head)
         if name in wanted and possible:
             plan += found
         elif name in wanted and parts != 'auto':
             raise TransferError(
                 f'part {name!r} was asked for, but the checkpoint has no '
-                f'"{root}{source_head}*", or the model no "{target_head}*".')
+                f'"{root}{source_head}*", or the model no "{target_head}*".'
+            )
     return plan
 
 
@@ -71,14 +84,14 @@ def _root(state_dict: Mapping, network: str) -> str:
     if network == 'online':
         return ''
     if network != 'momentum':
-        raise TransferError(
-            f"network must be 'online' or 'momentum', got {network!r}.")
+        raise TransferError(f"network must be 'online' or 'momentum', got {network!r}.")
     for root in ('momentum_encoder.', 'momentum_encoder.module.'):
         if _has(state_dict, f'{root}backbone.'):
             return root
     raise TransferError(
         'network="momentum" was asked for, but the checkpoint has no '
-        '"momentum_encoder.backbone.*"; use network="online".')
+        '"momentum_encoder.backbone.*"; use network="online".'
+    )
 
 
 def _names(parts: Union[str, Sequence[str]]) -> Sequence[str]:
@@ -87,7 +100,8 @@ def _names(parts: Union[str, Sequence[str]]) -> Sequence[str]:
     if unknown or 'backbone' not in names:
         raise TransferError(
             f"parts must be 'auto' or names out of {list(PARTS)}, the "
-            f'backbone among them; got {parts!r}.')
+            f'backbone among them; got {parts!r}.'
+        )
     return names
 
 

@@ -1,5 +1,4 @@
 """Norm statistics of the weights as they are when they are evaluated."""
-from typing import List
 
 import torch
 from mmengine.hooks import Hook
@@ -22,29 +21,28 @@ class PreciseBatchNormHook(Hook):
     Args:
         iterations: Batches to average over.
     """
+
     # Before the checkpoint is saved, so that it has the same statistics.
     priority = 'ABOVE_NORMAL'
 
     def __init__(self, iterations: int = 200) -> None:
         if iterations < 1:
-            raise ValueError(f'iterations={iterations} must be positive; '
-                             'leave the hook out instead.')
+            raise ValueError(
+                f'iterations={iterations} must be positive; leave the hook out instead.'
+            )
         self.iterations = iterations
 
-    def after_train_iter(self, runner, batch_idx: int, data_batch=None,
-                         outputs=None) -> None:
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         loop = runner.train_loop
         last = runner.iter + 1 == loop.max_iters
         if runner.val_loop is None or not (
-                last or self.every_n_train_iters(runner, loop.val_interval)):
+            last or self.every_n_train_iters(runner, loop.val_interval)
+        ):
             return
         # A run shorter than the average is one for trying things out.
         count = min(self.iterations, loop.max_iters)
-        runner.logger.info(
-            f'Norm statistics are averaged over {count} batches.')
-        average_statistics(
-            runner.model,
-            (next(loop.dataloader_iterator) for _ in range(count)))
+        runner.logger.info(f'Norm statistics are averaged over {count} batches.')
+        average_statistics(runner.model, (next(loop.dataloader_iterator) for _ in range(count)))
 
 
 @torch.no_grad()
@@ -75,9 +73,9 @@ def average_statistics(model: nn.Module, batches) -> None:
             norm.momentum = momentum
 
 
-def _active_norms(model: nn.Module) -> List[nn.Module]:
+def _active_norms(model: nn.Module) -> list[nn.Module]:
     return [
-        module for module in model.modules()
-        if isinstance(module, _BatchNorm) and module.training
-        and module.track_running_stats
+        module
+        for module in model.modules()
+        if isinstance(module, _BatchNorm) and module.training and module.track_running_stats
     ]

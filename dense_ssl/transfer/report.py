@@ -1,6 +1,6 @@
 """Words for a transfer: what was filled, and why it could not be."""
+
 from dataclasses import dataclass, field
-from typing import Dict, List
 
 _SHOWN = 8
 
@@ -8,12 +8,13 @@ _SHOWN = 8
 @dataclass
 class PartReport:
     """One filled part: tensors and their elements."""
+
     name: str
     source_prefix: str
     target_prefix: str
     tensors: int
     elements: int
-    notes: List[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -25,37 +26,47 @@ class TransferReport:
         not_filled: Parameters left at their initial values, by module.
         not_used: Checkpoint keys not used, counted by first name.
     """
-    parts: List[PartReport]
-    not_filled: Dict[str, int] = field(default_factory=dict)
-    not_used: Dict[str, int] = field(default_factory=dict)
+
+    parts: list[PartReport]
+    not_filled: dict[str, int] = field(default_factory=dict)
+    not_used: dict[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         rows = [('part', 'in the file', 'in the model', 'tensors', 'numbers')]
-        rows += [(part.name, f'{part.source_prefix}*',
-                  f'{part.target_prefix}*', str(part.tensors),
-                  f'{part.elements:,}') for part in self.parts]
+        rows += [
+            (
+                part.name,
+                f'{part.source_prefix}*',
+                f'{part.target_prefix}*',
+                str(part.tensors),
+                f'{part.elements:,}',
+            )
+            for part in self.parts
+        ]
         widths = [max(map(len, column)) for column in zip(*rows)]
         lines = [
             '  '.join(
                 cell.rjust(width) if i > 2 else cell.ljust(width)
-                for i, (cell, width) in enumerate(zip(row, widths)))
+                for i, (cell, width) in enumerate(zip(row, widths))
+            )
             for row in rows
         ]
         if self.not_filled:
-            lines.append('left at initial values: ' + ', '.join(
-                f'{name} ({count:,})'
-                for name, count in self.not_filled.items()))
+            lines.append(
+                'left at initial values: '
+                + ', '.join(f'{name} ({count:,})' for name, count in self.not_filled.items())
+            )
         if self.not_used:
-            lines.append('in the file, not used: ' + ', '.join(
-                f'{name} ({count})' for name, count in self.not_used.items()))
+            lines.append(
+                'in the file, not used: '
+                + ', '.join(f'{name} ({count})' for name, count in self.not_used.items())
+            )
         for part in self.parts:
-            lines += [
-                f'note, {part.name}: {note}' for note in _shorten(part.notes)
-            ]
+            lines += [f'note, {part.name}: {note}' for note in _shorten(part.notes)]
         return '\n'.join(lines)
 
 
-def format_mismatch(match, causes: List[str]) -> str:
+def format_mismatch(match, causes: list[str]) -> str:
     """The diff of one part that cannot be filled, as lines of text."""
     part = match.part
     lines = [
@@ -66,18 +77,19 @@ def format_mismatch(match, causes: List[str]) -> str:
     return '\n'.join(lines + mismatch_details(match, causes))
 
 
-def mismatch_details(match, causes: List[str]) -> List[str]:
+def mismatch_details(match, causes: list[str]) -> list[str]:
     """Likely causes and the keys that do not fit, as lines of text."""
     lines = [f'  likely cause: {cause}' for cause in causes]
     shapes = [
         f'{key}: {source} in the file, {target} in the model'
         for key, source, target in match.wrong_shape
     ]
-    for title, keys in (('missing in the file', match.missing),
-                        ('unexpected in the file', match.unexpected),
-                        ('wrong shape', shapes),
-                        ('not finite (NaN or Inf): the pre-training diverged',
-                         match.not_finite)):
+    for title, keys in (
+        ('missing in the file', match.missing),
+        ('unexpected in the file', match.unexpected),
+        ('wrong shape', shapes),
+        ('not finite (NaN or Inf): the pre-training diverged', match.not_finite),
+    ):
         if keys:
             lines.append(f'  {title} ({len(keys)}):')
             lines += [f'    {key}' for key in _shorten(keys)]
@@ -90,7 +102,7 @@ def show_every_key() -> None:
     _SHOWN = 10**9
 
 
-def _shorten(lines: List[str]) -> List[str]:
+def _shorten(lines: list[str]) -> list[str]:
     if len(lines) <= _SHOWN:
         return list(lines)
     return lines[:_SHOWN] + [f'... and {len(lines) - _SHOWN} more']

@@ -6,9 +6,10 @@ as a ``Namespace``. None is needed for transfer: a buffer is restored as the
 :class:`History` of its numbers, the rest as empty shells, and the functions
 pickled with them (``getattr(HistoryBuffer, 'mean')``) as ``None``.
 """
+
 import pickle
 from types import SimpleNamespace
-from typing import Any, Dict, List, Tuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,6 +33,7 @@ class History(_Shell):
     Attributes:
         values (np.ndarray): (updates,) of a scalar.
     """
+
     values = np.zeros(0)
 
     def __setstate__(self, state) -> None:
@@ -42,7 +44,7 @@ def _no_attribute(*args) -> None:
     """Stands for ``getattr``, which must not be given to a foreign file."""
 
 
-def _allowed() -> Dict[str, Any]:
+def _allowed() -> dict[str, Any]:
     """Object by the name that a pickle calls it."""
     names = {
         'builtins.getattr': _no_attribute,
@@ -54,22 +56,29 @@ def _allowed() -> Dict[str, Any]:
     }
     for core in ('numpy.core', 'numpy._core'):
         for name in ('_reconstruct', 'scalar'):
-            names[f'{core}.multiarray.{name}'] = getattr(
-                _core.multiarray, name)
-    for kind in ('bool', 'uint8', 'int32', 'int64', 'uint32', 'uint64',
-                 'float16', 'float32', 'float64'):
+            names[f'{core}.multiarray.{name}'] = getattr(_core.multiarray, name)
+    for kind in (
+        'bool',
+        'uint8',
+        'int32',
+        'int64',
+        'uint32',
+        'uint64',
+        'float16',
+        'float32',
+        'float64',
+    ):
         dtype_class = type(np.dtype(kind))
         names[f'{dtype_class.__module__}.{dtype_class.__name__}'] = dtype_class
     return names
 
 
-def safe_globals() -> List[Tuple[Any, str]]:
+def safe_globals() -> list[tuple[Any, str]]:
     """For ``torch.serialization.safe_globals`` (torch 2.5 and later)."""
     return [(value, name) for name, value in _allowed().items()]
 
 
 class RestrictedUnpickler(pickle.Unpickler):
-
     def find_class(self, module: str, name: str) -> Any:
         if module == '__builtin__':
             module = 'builtins'
@@ -79,10 +88,16 @@ class RestrictedUnpickler(pickle.Unpickler):
         is_tensor_part = (
             path in ('collections.OrderedDict', '_codecs.encode')
             or (module == 'torch._utils' and name.startswith('_rebuild_'))
-            or (module == 'torch' and
-                (name.endswith('Storage') or name in ('Size', 'device')
-                 or isinstance(getattr(torch, name, None), torch.dtype)))
-            or path == 'torch.storage.UntypedStorage')
+            or (
+                module == 'torch'
+                and (
+                    name.endswith('Storage')
+                    or name in ('Size', 'device')
+                    or isinstance(getattr(torch, name, None), torch.dtype)
+                )
+            )
+            or path == 'torch.storage.UntypedStorage'
+        )
         if is_tensor_part:
             return super().find_class(module, name)
         raise pickle.UnpicklingError(f'Unsupported global: {path}')
@@ -92,6 +107,6 @@ def restricted_pickle_module() -> SimpleNamespace:
     """For ``torch.load(pickle_module=...)`` of older torch."""
     return SimpleNamespace(
         Unpickler=RestrictedUnpickler,
-        load=lambda file, **kwargs: RestrictedUnpickler(file, **kwargs).load(
-        ),
-        __name__='dense_ssl.transfer.safe_pickle')
+        load=lambda file, **kwargs: RestrictedUnpickler(file, **kwargs).load(),
+        __name__='dense_ssl.transfer.safe_pickle',
+    )

@@ -1,5 +1,4 @@
 """safetensors files: https://github.com/huggingface/safetensors."""
-from typing import Dict, Tuple
 
 from torch import Tensor
 
@@ -10,13 +9,15 @@ def _library():
     try:
         import safetensors
         import safetensors.torch  # noqa: F401
+
         return safetensors
     except ImportError as error:
-        raise TransferError('safetensors files need the package safetensors: '
-                            '`pip install safetensors`.') from error
+        raise TransferError(
+            'safetensors files need the package safetensors: `pip install safetensors`.'
+        ) from error
 
 
-def read_safetensors(path: str) -> Tuple[Dict[str, Tensor], dict]:
+def read_safetensors(path: str) -> tuple[dict[str, Tensor], dict]:
     """Weights by name, and the file's metadata (strings by name)."""
     library = _library()
     try:
@@ -27,10 +28,11 @@ def read_safetensors(path: str) -> Tuple[Dict[str, Tensor], dict]:
         raise TransferError(f'{path} cannot be read: {error}') from error
 
 
-def write_safetensors(weights: Dict[str, Tensor], meta: Dict[str, str],
-                      path: str) -> None:
+def write_safetensors(weights: dict[str, Tensor], meta: dict[str, str], path: str) -> None:
     """Write tensors, and metadata: strings by name."""
     library = _library()
     library.torch.save_file(
-        {key: value.contiguous() for key, value in weights.items()}, path,
-        {key: str(value) for key, value in meta.items()})
+        {key: value.contiguous() for key, value in weights.items()},
+        path,
+        {key: str(value) for key, value in meta.items()},
+    )

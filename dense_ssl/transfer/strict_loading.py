@@ -1,6 +1,7 @@
 """Filling parts of a model from a checkpoint: every key, or nothing at all."""
+
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Container, Dict, List, Mapping, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from .errors import TransferError
 from .report import PartReport, TransferReport, format_mismatch
 
 #: Parameters that a pre-trained backbone may have and no dense task uses.
-IGNORABLE = ('fc.', )
+IGNORABLE = ('fc.',)
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Part:
         target_prefix: Prefix in the model's ``state_dict``.
         name: What messages call it.
     """
+
     source_prefix: str
     target_prefix: str
     name: str
@@ -31,25 +33,26 @@ class Part:
 @dataclass
 class Match:
     """How one part's keys meet."""
+
     part: Part
     total: int = 0
-    pairs: List[Tuple[Tensor, Tensor]] = field(default_factory=list)
-    missing: List[str] = field(default_factory=list)
-    unexpected: List[str] = field(default_factory=list)
-    wrong_shape: List[Tuple[str, tuple, tuple]] = field(default_factory=list)
-    not_finite: List[str] = field(default_factory=list)
-    notes: List[str] = field(default_factory=list)
+    pairs: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    wrong_shape: list[tuple[str, tuple, tuple]] = field(default_factory=list)
+    not_finite: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
-        return not (self.missing or self.unexpected or self.wrong_shape
-                    or self.not_finite)
+        return not (self.missing or self.unexpected or self.wrong_shape or self.not_finite)
 
 
 @dataclass
 class Transfer:
     """A checked transfer; ``apply`` writes the weights into the model."""
-    pairs: List[Tuple[Tensor, Tensor]]
+
+    pairs: list[tuple[Tensor, Tensor]]
     report: TransferReport
 
     @torch.no_grad()
@@ -59,8 +62,9 @@ class Transfer:
         return self.report
 
 
-def match_parts(target: nn.Module, state_dict: Mapping[str, Tensor],
-                parts: Sequence[Part]) -> Transfer:
+def match_parts(
+    target: nn.Module, state_dict: Mapping[str, Tensor], parts: Sequence[Part]
+) -> Transfer:
     """Check that every part can be filled completely; write nothing.
 
     Every target key of a part must be in the checkpoint with the same shape.
@@ -81,36 +85,55 @@ def match_parts(target: nn.Module, state_dict: Mapping[str, Tensor],
         raise TransferError('no part of the model was named to be filled.')
     target_state = target.state_dict()
     used = {
-        part.source_prefix + key[len(part.target_prefix):]
+        part.source_prefix + key[len(part.target_prefix) :]
         for part in parts
-        for key in target_state if key.startswith(part.target_prefix)
+        for key in target_state
+        if key.startswith(part.target_prefix)
     }
-    matches = [
-        match_part(target_state, state_dict, part, used) for part in parts
-    ]
+    matches = [match_part(target_state, state_dict, part, used) for part in parts]
     failed = [match for match in matches if not match.ok]
     if failed:
-        raise TransferError('\n'.join(
-            format_mismatch(match, likely_causes(
-                match.part.source_prefix, match.part.target_prefix,
-                state_dict, target_state, match.missing, match.unexpected))
-            for match in failed) + '\nNothing was loaded.')
+        raise TransferError(
+            '\n'.join(
+                format_mismatch(
+                    match,
+                    likely_causes(
+                        match.part.source_prefix,
+                        match.part.target_prefix,
+                        state_dict,
+                        target_state,
+                        match.missing,
+                        match.unexpected,
+                    ),
+                )
+                for match in failed
+            )
+            + '\nNothing was loaded.'
+        )
     pairs = [pair for match in matches for pair in match.pairs]
-    return Transfer(pairs, TransferReport(
-        parts=[
-            PartReport(
-                match.part.name, match.part.source_prefix,
-                match.part.target_prefix, len(match.pairs),
-                sum(t.numel() for t, _ in match.pairs), match.notes)
-            for match in matches
-        ],
-        not_filled=_not_filled(target, parts),
-        not_used=_count_by_head(
-            key for key in state_dict if key not in used)))
+    return Transfer(
+        pairs,
+        TransferReport(
+            parts=[
+                PartReport(
+                    match.part.name,
+                    match.part.source_prefix,
+                    match.part.target_prefix,
+                    len(match.pairs),
+                    sum(t.numel() for t, _ in match.pairs),
+                    match.notes,
+                )
+                for match in matches
+            ],
+            not_filled=_not_filled(target, parts),
+            not_used=_count_by_head(key for key in state_dict if key not in used),
+        ),
+    )
 
 
-def load_parts(target: nn.Module, state_dict: Mapping[str, Tensor],
-               parts: Sequence[Part]) -> TransferReport:
+def load_parts(
+    target: nn.Module, state_dict: Mapping[str, Tensor], parts: Sequence[Part]
+) -> TransferReport:
     """Fill ``parts`` of ``target``, or raise and leave it as it was.
 
     Raises:
@@ -119,15 +142,17 @@ def load_parts(target: nn.Module, state_dict: Mapping[str, Tensor],
     return match_parts(target, state_dict, parts).apply()
 
 
-def load_part(target: nn.Module, state_dict: Mapping[str, Tensor],
-              part: Part) -> TransferReport:
+def load_part(target: nn.Module, state_dict: Mapping[str, Tensor], part: Part) -> TransferReport:
     """:func:`load_parts` for one part."""
     return load_parts(target, state_dict, [part])
 
 
-def match_part(target_state: Mapping[str, Tensor],
-               state_dict: Mapping[str, Tensor], part: Part,
-               used: Container[str]) -> Match:
+def match_part(
+    target_state: Mapping[str, Tensor],
+    state_dict: Mapping[str, Tensor],
+    part: Part,
+    used: Container[str],
+) -> Match:
     """Compare one part's keys; checkpoint keys in ``used`` are expected.
 
     Raises:
@@ -135,7 +160,7 @@ def match_part(target_state: Mapping[str, Tensor],
     """
     match = Match(part)
     targets = {
-        key[len(part.target_prefix):]: tensor
+        key[len(part.target_prefix) :]: tensor
         for key, tensor in target_state.items()
         if key.startswith(part.target_prefix)
     }
@@ -143,7 +168,8 @@ def match_part(target_state: Mapping[str, Tensor],
         raise TransferError(
             f'{part.name}: the model has nothing under '
             f'"{part.target_prefix}*" to be filled; it has '
-            f'{", ".join(_count_by_head(target_state))}.')
+            f'{", ".join(_count_by_head(target_state))}.'
+        )
     match.total = len(targets)
     for key, tensor in targets.items():
         source = state_dict.get(part.source_prefix + key)
@@ -152,8 +178,7 @@ def match_part(target_state: Mapping[str, Tensor],
         elif source is None:
             match.missing.append(key)
         elif source.shape != tensor.shape:
-            match.wrong_shape.append(
-                (key, tuple(source.shape), tuple(tensor.shape)))
+            match.wrong_shape.append((key, tuple(source.shape), tuple(tensor.shape)))
         elif source.is_floating_point() and not source.isfinite().all():
             match.not_finite.append(key)
         else:
@@ -161,7 +186,7 @@ def match_part(target_state: Mapping[str, Tensor],
     for key in state_dict:
         if key in used or not key.startswith(part.source_prefix):
             continue
-        rest = key[len(part.source_prefix):]
+        rest = key[len(part.source_prefix) :]
         if rest.startswith(IGNORABLE):
             match.notes.append(f'{rest} (a classifier) is not used')
         else:
@@ -169,20 +194,19 @@ def match_part(target_state: Mapping[str, Tensor],
     return match
 
 
-def _not_filled(target: nn.Module, parts: Sequence[Part]) -> Dict[str, int]:
+def _not_filled(target: nn.Module, parts: Sequence[Part]) -> dict[str, int]:
     """Number of parameters left at their initial values, by module."""
     prefixes = tuple(part.target_prefix for part in parts)
-    counts: Dict[str, int] = {}
+    counts: dict[str, int] = {}
     for key, parameter in target.named_parameters():
         if not key.startswith(prefixes):
-            head = '.'.join(key.split('.')[:2 if key.startswith('roi_head.')
-                                           else 1])
+            head = '.'.join(key.split('.')[: 2 if key.startswith('roi_head.') else 1])
             counts[head] = counts.get(head, 0) + parameter.numel()
     return counts
 
 
-def _count_by_head(keys) -> Dict[str, int]:
-    counts: Dict[str, int] = {}
+def _count_by_head(keys) -> dict[str, int]:
+    counts: dict[str, int] = {}
     for key in keys:
         head = key.split('.')[0] + ('.*' if '.' in key else '')
         counts[head] = counts.get(head, 0) + 1

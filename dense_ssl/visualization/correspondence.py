@@ -1,5 +1,6 @@
 """Which cells of two views a network takes for the same thing."""
-from typing import Optional, Tuple
+
+from typing import Optional
 
 import cv2
 import numpy as np
@@ -25,19 +26,19 @@ def tensor_to_image(view: Tensor, mean, std) -> np.ndarray:
     Returns:
         np.ndarray: uint8 (H, W, 3), RGB.
     """
-    mean, std = (
-        torch.as_tensor(x, dtype=torch.float32).reshape(3, 1, 1)
-        for x in (mean, std))
+    mean, std = (torch.as_tensor(x, dtype=torch.float32).reshape(3, 1, 1) for x in (mean, std))
     pixels = (view.detach().float().cpu() * std + mean).round().clamp(0, 255)
     return pixels.byte().permute(1, 2, 0).numpy()
 
 
-def correct_matches(index: Tensor,
-                    boxes_a: Tensor,
-                    boxes_b: Tensor,
-                    size_a: Tuple[int, int],
-                    size_b: Tuple[int, int],
-                    radius: float = 0.7) -> Tuple[Tensor, Tensor]:
+def correct_matches(
+    index: Tensor,
+    boxes_a: Tensor,
+    boxes_b: Tensor,
+    size_a: tuple[int, int],
+    size_b: tuple[int, int],
+    radius: float = 0.7,
+) -> tuple[Tensor, Tensor]:
     """Which matches are right, judged by the views' boxes.
 
     Args:
@@ -58,9 +59,7 @@ def correct_matches(index: Tensor,
 
 def _enlarge(image: np.ndarray, side: int) -> np.ndarray:
     height, width = image.shape[:2]
-    return cv2.resize(
-        image, (round(side * width / height), side),
-        interpolation=cv2.INTER_CUBIC)
+    return cv2.resize(image, (round(side * width / height), side), interpolation=cv2.INTER_CUBIC)
 
 
 def _spread(cells: list, columns: int, count: int) -> list:
@@ -77,20 +76,24 @@ def _spread(cells: list, columns: int, count: int) -> list:
     return [cells[i] for i in chosen]
 
 
-def _centre(cell: int, size: Tuple[int, int], image: np.ndarray):
+def _centre(cell: int, size: tuple[int, int], image: np.ndarray):
     row, column = divmod(cell, size[1])
-    return (round((column + .5) * image.shape[1] / size[1]),
-            round((row + .5) * image.shape[0] / size[0]))
+    return (
+        round((column + 0.5) * image.shape[1] / size[1]),
+        round((row + 0.5) * image.shape[0] / size[0]),
+    )
 
 
 @torch.no_grad()
-def draw_correspondence(image_a: np.ndarray,
-                        image_b: np.ndarray,
-                        features_a: Tensor,
-                        features_b: Tensor,
-                        boxes: Optional[Tuple[Tensor, Tensor]] = None,
-                        max_lines: int = 10,
-                        side: int = 320) -> np.ndarray:
+def draw_correspondence(
+    image_a: np.ndarray,
+    image_b: np.ndarray,
+    features_a: Tensor,
+    features_b: Tensor,
+    boxes: Optional[tuple[Tensor, Tensor]] = None,
+    max_lines: int = 10,
+    side: int = 320,
+) -> np.ndarray:
     """Two views side by side, their most similar cells joined by lines.
 
     Cells are matched as DenseCL does, by the cosine of backbone features
@@ -116,21 +119,21 @@ def draw_correspondence(image_a: np.ndarray,
     wanted = torch.ones_like(index[0], dtype=torch.bool)
     if boxes is not None:
         right, wanted = (
-            x[0] for x in correct_matches(index, boxes[0][None].float(),
-                                          boxes[1][None].float(), *sizes))
+            x[0]
+            for x in correct_matches(index, boxes[0][None].float(), boxes[1][None].float(), *sizes)
+        )
 
     left, other = _enlarge(image_a, side), _enlarge(image_b, side)
     down, across = side // 4, left.shape[1] + GAP
     canvas = np.full((side + down, across + other.shape[1], 3), 255, np.uint8)
-    canvas[:side, :left.shape[1]] = left
+    canvas[:side, : left.shape[1]] = left
     canvas[down:, across:] = other
     cells = wanted.nonzero().flatten().tolist()
     for cell in _spread(cells, sizes[0][1], max_lines):
         x1, y1 = _centre(cell, sizes[0], left)
         x2, y2 = _centre(int(index[0, cell]), sizes[1], other)
         x2, y2 = x2 + across, y2 + down
-        colour = UNKNOWN if boxes is None else (
-            RIGHT if right[cell] else WRONG)
+        colour = UNKNOWN if boxes is None else (RIGHT if right[cell] else WRONG)
         cv2.line(canvas, (x1, y1), (x2, y2), colour, 1, cv2.LINE_AA)
         for point in ((x1, y1), (x2, y2)):
             cv2.circle(canvas, point, 4, colour, -1, cv2.LINE_AA)

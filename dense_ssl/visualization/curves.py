@@ -1,6 +1,8 @@
 """Curves of what a training run logged."""
+
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, List, Sequence, Union
+from typing import Union
 
 import numpy as np
 
@@ -8,7 +10,7 @@ from dense_ssl.transfer import TransferError
 from dense_ssl.transfer.checkpoint import read_file
 
 
-def logged_scalars(checkpoint: Union[str, Path]) -> Dict[str, np.ndarray]:
+def logged_scalars(checkpoint: Union[str, Path]) -> dict[str, np.ndarray]:
     """What a run logged at every training iteration, from its checkpoint.
 
     Log files hold an average every ``interval`` iterations; the message hub,
@@ -25,7 +27,8 @@ def logged_scalars(checkpoint: Union[str, Path]) -> Dict[str, np.ndarray]:
     if not hub:
         raise TransferError(
             f'{checkpoint} holds no log: give a checkpoint of a training run '
-            '(epoch_N.pth or iter_N.pth), not weights taken out of one')
+            '(epoch_N.pth or iter_N.pth), not weights taken out of one'
+        )
     return {
         name.split('/', 1)[1]: np.asarray(buffer.values, dtype=float)
         for name, buffer in hub['log_scalars'].items()
@@ -39,9 +42,7 @@ def smooth(values: np.ndarray, window: int) -> np.ndarray:
     return np.convolve(values, np.full(window, 1 / window), 'valid')
 
 
-def draw_curves(runs: Dict[str, Dict[str, np.ndarray]],
-                names: Sequence[str],
-                window: int = 10):
+def draw_curves(runs: dict[str, dict[str, np.ndarray]], names: Sequence[str], window: int = 10):
     """One plot for each name, one curve for each run.
 
     Args:
@@ -56,14 +57,13 @@ def draw_curves(runs: Dict[str, Dict[str, np.ndarray]],
         ValueError: A name that no run logged.
     """
     from matplotlib.figure import Figure
-    logged: List[str] = sorted(set().union(*runs.values()))
+
+    logged: list[str] = sorted(set().union(*runs.values()))
     missing = [name for name in names if name not in logged]
     if missing:
-        raise ValueError(f'{", ".join(missing)}: not logged. There is '
-                         f'{", ".join(logged)}')
+        raise ValueError(f'{", ".join(missing)}: not logged. There is {", ".join(logged)}')
     figure = Figure(figsize=(4 * len(names), 3), layout='constrained')
-    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0],
-                          names):
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names):
         for label, scalars in runs.items():
             if name not in scalars:
                 continue
@@ -71,7 +71,7 @@ def draw_curves(runs: Dict[str, Dict[str, np.ndarray]],
             x = np.arange(len(y)) + 1 + (len(scalars[name]) - len(y)) / 2
             axes.plot(x, y, label=label)
         axes.set(title=name, xlabel='iteration')
-        axes.grid(alpha=.3)
+        axes.grid(alpha=0.3)
         if len(runs) > 1:
             axes.legend()
     return figure

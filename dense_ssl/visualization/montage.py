@@ -1,4 +1,5 @@
 """Pictures of the montages a config makes."""
+
 import torch
 from mmengine.config import Config
 from torchvision.utils import make_grid
@@ -7,10 +8,9 @@ from dense_ssl.models.montage_levels import MontageLevels
 from dense_ssl.registry import DATASETS, MODELS
 
 
-def montage_picture(cfg: Config,
-                    data_root: str,
-                    batch_size: int = 32,
-                    rows: int = 1) -> torch.Tensor:
+def montage_picture(
+    cfg: Config, data_root: str, batch_size: int = 32, rows: int = 1
+) -> torch.Tensor:
     """Montages of one batch, drawn at random, as the networks get them.
 
     Args:
@@ -29,29 +29,30 @@ def montage_picture(cfg: Config,
             none of MCL.
     """
     if 'ratios' not in cfg.model:
-        raise ValueError(f'model.type={cfg.model.type} makes no montages: use '
-                         'a config of configs/mcl')
+        raise ValueError(
+            f'model.type={cfg.model.type} makes no montages: use a config of configs/mcl'
+        )
     dataset = cfg.train_dataloader.dataset
-    dataset = DATASETS.build(
-        dict(dataset, data_root=data_root, _scope_='dense_ssl'))
+    dataset = DATASETS.build(dict(dataset, data_root=data_root, _scope_='dense_ssl'))
     if len(dataset) < batch_size:
-        raise ValueError(f'{data_root} holds {len(dataset)} images, the batch '
-                         f'is of {batch_size}: lower --batch-size')
-    levels = MontageLevels(cfg.model.ratios, cfg.model.shares,
-                           cfg.model.fpn_levels)
+        raise ValueError(
+            f'{data_root} holds {len(dataset)} images, the batch '
+            f'is of {batch_size}: lower --batch-size'
+        )
+    levels = MontageLevels(cfg.model.ratios, cfg.model.shares, cfg.model.fpn_levels)
     chosen = torch.randperm(len(dataset))[:batch_size].tolist()
     items = [dataset[i] for i in chosen]
     views = [torch.stack(v) for v in zip(*(i['inputs'] for i in items))]
     # Colours may be left to the preprocessor; only normalising is not wanted.
     preprocessor = MODELS.build(
-        dict(cfg.data_preprocessor, mean=None, std=None, _scope_='dense_ssl'))
+        dict(cfg.data_preprocessor, mean=None, std=None, _scope_='dense_ssl')
+    )
     views = preprocessor(
-        dict(inputs=views, data_samples=[i['data_samples'] for i in items]),
-        training=True)['inputs']
+        dict(inputs=views, data_samples=[i['data_samples'] for i in items]), training=True
+    )['inputs']
     views = [v.round().clamp(0, 255).byte() for v in views]
     sides = [
-        levels(views[start:start + len(levels)])
-        for start in range(0, len(views), len(levels))
+        levels(views[start : start + len(levels)]) for start in range(0, len(views), len(levels))
     ]
     pictures = []
     for side in sides:

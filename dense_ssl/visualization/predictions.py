@@ -1,6 +1,6 @@
 """Pictures of a fine-tuned model's predictions beside the ground truth."""
+
 from pathlib import Path
-from typing import List
 
 import mmcv
 import numpy as np
@@ -17,6 +17,7 @@ def _load(config, checkpoint):
     """Model in evaluation mode and validation set of a dumped config."""
     from mmengine.registry import DATASETS, MODELS
     from mmengine.runner import load_checkpoint
+
     cfg = Config.fromfile(config)
     init_default_scope(cfg.default_scope)
     # the checkpoint brings every weight: nothing else is to be read
@@ -26,7 +27,7 @@ def _load(config, checkpoint):
     return model.eval(), DATASETS.build(cfg.val_dataloader.dataset)
 
 
-def _spread(length: int, count: int) -> List[int]:
+def _spread(length: int, count: int) -> list[int]:
     """``count`` indices spread over a data set."""
     count = min(length, count)
     return [round(i * length / count) for i in range(count)]
@@ -45,10 +46,8 @@ def _enlarge(image: np.ndarray, scale: int) -> np.ndarray:
 def _enlarge_masks(masks: torch.Tensor, scale: int) -> torch.Tensor:
     """Masks (N, H, W) enlarged by a whole factor, nearest neighbour."""
     if not len(masks):
-        return masks.new_zeros(
-            (0, masks.shape[1] * scale, masks.shape[2] * scale))
-    return F.interpolate(
-        masks[None].float(), scale_factor=scale).to(masks.dtype)[0]
+        return masks.new_zeros((0, masks.shape[1] * scale, masks.shape[2] * scale))
+    return F.interpolate(masks[None].float(), scale_factor=scale).to(masks.dtype)[0]
 
 
 def _enlarge_instances(instances, scale: int) -> None:
@@ -58,8 +57,7 @@ def _enlarge_instances(instances, scale: int) -> None:
     if 'masks' in instances:
         masks = instances.masks
         if not isinstance(masks, torch.Tensor):
-            masks = torch.from_numpy(
-                masks.to_ndarray().reshape(-1, masks.height, masks.width))
+            masks = torch.from_numpy(masks.to_ndarray().reshape(-1, masks.height, masks.width))
         instances.masks = _enlarge_masks(masks, scale)
 
 
@@ -68,11 +66,7 @@ def _scale(image: np.ndarray) -> int:
     return max(1, 384 // max(image.shape[:2]))
 
 
-def draw_detections(config,
-                    checkpoint,
-                    folder,
-                    count: int = 6,
-                    score: float = 0.25) -> List[Path]:
+def draw_detections(config, checkpoint, folder, count: int = 6, score: float = 0.25) -> list[Path]:
     """Draw ground truth (left) and detections (right) of validation images.
 
     Args:
@@ -87,6 +81,7 @@ def draw_detections(config,
     """
     from mmdet.utils import register_all_modules
     from mmdet.visualization import DetLocalVisualizer
+
     register_all_modules(init_default_scope=False)
     model, dataset = _load(config, checkpoint)
     visualizer = DetLocalVisualizer()
@@ -104,14 +99,12 @@ def draw_detections(config,
             _enlarge(image, scale),
             sample,
             pred_score_thr=score,
-            out_file=str(paths[-1]))
+            out_file=str(paths[-1]),
+        )
     return paths
 
 
-def draw_segmentations(config,
-                       checkpoint,
-                       folder,
-                       count: int = 6) -> List[Path]:
+def draw_segmentations(config, checkpoint, folder, count: int = 6) -> list[Path]:
     """Draw ground truth (left) and label maps (right) of validation images.
 
     Args:
@@ -125,12 +118,15 @@ def draw_segmentations(config,
     """
     from mmseg.utils import register_all_modules
     from mmseg.visualization import SegLocalVisualizer
+
     register_all_modules(init_default_scope=False)
     model, dataset = _load(config, checkpoint)
     meta = dataset.metainfo
     # mmseg draws the palette as it is; without one, colours are drawn
-    palette = meta.get('palette') or np.random.default_rng(0).integers(
-        0, 256, (len(meta['classes']), 3)).tolist()
+    palette = (
+        meta.get('palette')
+        or np.random.default_rng(0).integers(0, 256, (len(meta['classes']), 3)).tolist()
+    )
     visualizer = SegLocalVisualizer(alpha=0.6)
     visualizer.dataset_meta = dict(classes=meta['classes'], palette=palette)
     paths = []
@@ -140,12 +136,9 @@ def draw_segmentations(config,
         scale = _scale(image)
         for name in ('gt_sem_seg', 'pred_sem_seg'):
             labels = sample.get(name).data
-            sample.set_field(
-                PixelData(data=_enlarge_masks(labels, scale)), name)
+            sample.set_field(PixelData(data=_enlarge_masks(labels, scale)), name)
         paths.append(Path(folder) / f'segmentation_{i}.jpg')
         visualizer.add_datasample(
-            'segmentation',
-            _enlarge(image, scale),
-            sample,
-            out_file=str(paths[-1]))
+            'segmentation', _enlarge(image, scale), sample, out_file=str(paths[-1])
+        )
     return paths

@@ -1,4 +1,5 @@
 """MCL's configs: as stated, and running when shrunk."""
+
 import pytest
 import torch
 from mmengine.config import Config, ConfigDict
@@ -23,15 +24,17 @@ def shrink(cfg: Config, data_root, work_dir) -> Config:
     cfg.train_dataloader.dataset.data_root = str(data_root)
     cfg.optim_wrapper.type = 'OptimWrapper'  # mixed precision needs CUDA
     cfg.optim_wrapper.pop('loss_scale', None)
-    cfg.merge_from_dict({
-        'train_dataloader.num_workers': 0,
-        'train_dataloader.batch_size': 4,
-        'train_dataloader.pin_memory': False,
-        'train_cfg.max_epochs': 1,
-        'default_hooks.checkpoint.interval': 1,
-        'randomness.seed': 0,
-        'log_level': 'WARNING',
-    })
+    cfg.merge_from_dict(
+        {
+            'train_dataloader.num_workers': 0,
+            'train_dataloader.batch_size': 4,
+            'train_dataloader.pin_memory': False,
+            'train_cfg.max_epochs': 1,
+            'default_hooks.checkpoint.interval': 1,
+            'randomness.seed': 0,
+            'log_level': 'WARNING',
+        }
+    )
     cfg.work_dir = str(work_dir)
     return cfg
 
@@ -53,20 +56,17 @@ def test_configs_train_when_shrunk(name, tmp_path):
 
 
 def test_recipe():
-    cfg = Config.fromfile(
-        CONFIGS / 'mcl/mcl_resnet50_32xb128-coslr-100e_in1k.py')
+    cfg = Config.fromfile(CONFIGS / 'mcl/mcl_resnet50_32xb128-coslr-100e_in1k.py')
     assert cfg.optim_wrapper.optimizer.lr == 1.0 * 32 * 128 / 256
     assert cfg.train_dataloader.batch_size == 128
     multi_view = cfg.train_dataloader.dataset.pipeline[1]
     assert multi_view.num_views == [4, 4]
-    for pipeline, blur, solarise in zip(multi_view.transforms, (1, .1),
-                                        (0, .2)):
-        assert pipeline[0].crop_ratio_range == (.2, 1.)
+    for pipeline, blur, solarise in zip(multi_view.transforms, (1, 0.1), (0, 0.2)):
+        assert pipeline[0].crop_ratio_range == (0.2, 1.0)
         assert pipeline[2].blur_prob == blur
         assert pipeline[2].solarise_prob == solarise
     model = MODELS.build(cfg.model)
-    convs = [m.weight.shape for m in model.region_head.modules()
-             if isinstance(m, torch.nn.Conv2d)]
+    convs = [m.weight.shape for m in model.region_head.modules() if isinstance(m, torch.nn.Conv2d)]
     assert convs == [(256, 256, 3, 3)] * 4
     assert model.levels.counts(128) == (128, 32, 8, 4)
     assert model.head.weights == (1 / 2, 1 / 4, 1 / 8, 1 / 8)

@@ -1,4 +1,5 @@
 """Colour operations against torchvision, formulas and a slow blur."""
+
 import numpy as np
 import pytest
 import torch
@@ -6,10 +7,11 @@ from PIL import Image
 from torchvision.transforms import ColorJitter, RandomGrayscale
 
 from dense_ssl.datasets import ColourParams, RandomColour, apply_colour
+
 from .images import blobs
 
 IMG = blobs()
-JITTER = dict(brightness=.4, contrast=.4, saturation=.2, hue=.1)
+JITTER = dict(brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1)
 DRAWS = 2000
 
 
@@ -25,7 +27,7 @@ def draw_many(**kwargs):
 
 
 def test_jitter_is_torchvisions():
-    transform = RandomColour(**JITTER, jitter_prob=1., grey_prob=0.)
+    transform = RandomColour(**JITTER, jitter_prob=1.0, grey_prob=0.0)
     for number in range(20):
         seed(number)
         ours = transform(dict(img=IMG))['img']
@@ -37,49 +39,52 @@ def test_jitter_is_torchvisions():
 
 def test_grey_is_torchvisions():
     ours = apply_colour(IMG, ColourParams(grey=True))
-    theirs = RandomGrayscale(1.)(Image.fromarray(IMG))
+    theirs = RandomGrayscale(1.0)(Image.fromarray(IMG))
     assert (ours == np.asarray(theirs)).all()
-    assert np.abs(ours[..., 0] - IMG @ [.299, .587, .114]).max() <= 1
+    assert np.abs(ours[..., 0] - IMG @ [0.299, 0.587, 0.114]).max() <= 1
 
 
 def test_solarise_inverts_bright_values_last():
     ours = apply_colour(IMG, ColourParams(solarise=128))
     assert (ours == np.where(IMG >= 128, 255 - IMG, IMG)).all()
     assert {127, 128} <= set(IMG.ravel().tolist())  # the threshold is tested
-    both = apply_colour(IMG, ColourParams(solarise=128, grey=True,
-                                          blur_sigma=1.5))
+    both = apply_colour(IMG, ColourParams(solarise=128, grey=True, blur_sigma=1.5))
     before = apply_colour(IMG, ColourParams(grey=True, blur_sigma=1.5))
     assert (both == np.where(before >= 128, 255 - before, before)).all()
 
 
-@pytest.mark.parametrize('sigma', [0.5, 1., 2.])
+@pytest.mark.parametrize('sigma', [0.5, 1.0, 2.0])
 def test_blur_is_gaussian_with_this_sigma(sigma):
     """Pillow's blur is three box filters: right in width, near in shape."""
     taps = np.arange(-10, 11)
-    kernel = np.exp(-taps**2 / (2 * sigma**2))
+    kernel = np.exp(-(taps**2) / (2 * sigma**2))
     kernel /= kernel.sum()
     padded = np.pad(IMG.astype(float), ((10, 10), (10, 10), (0, 0)), 'edge')
     slow = np.zeros(IMG.shape)
     for i, a in enumerate(kernel):
         for j, b in enumerate(kernel):
-            slow += a * b * padded[i:i + IMG.shape[0], j:j + IMG.shape[1]]
+            slow += a * b * padded[i : i + IMG.shape[0], j : j + IMG.shape[1]]
     ours = apply_colour(IMG, ColourParams(blur_sigma=sigma))
     assert np.abs(ours - slow).max() <= 4
 
     dot = np.zeros((41, 41, 3), np.uint8)
     dot[:, 20] = 255
-    line = apply_colour(dot, ColourParams(blur_sigma=sigma))[20, :, 0] / 255.
-    variance = (line * (np.arange(41) - 20)**2).sum() / line.sum()
-    assert variance == pytest.approx(sigma**2, rel=.12)
+    line = apply_colour(dot, ColourParams(blur_sigma=sigma))[20, :, 0] / 255.0
+    variance = (line * (np.arange(41) - 20) ** 2).sum() / line.sum()
+    assert variance == pytest.approx(sigma**2, rel=0.12)
 
 
 def test_jitter_comes_before_grey_and_blur_before_solarise():
-    jitter = (('saturation', 0.), ('brightness', 1.3))
-    params = ColourParams(jitter, True, 1., 128)
+    jitter = (('saturation', 0.0), ('brightness', 1.3))
+    params = ColourParams(jitter, True, 1.0, 128)
     one_by_one = IMG
-    for step in (ColourParams(jitter[:1]), ColourParams(jitter[1:]),
-                 ColourParams(grey=True), ColourParams(blur_sigma=1.),
-                 ColourParams(solarise=128)):
+    for step in (
+        ColourParams(jitter[:1]),
+        ColourParams(jitter[1:]),
+        ColourParams(grey=True),
+        ColourParams(blur_sigma=1.0),
+        ColourParams(solarise=128),
+    ):
         one_by_one = apply_colour(one_by_one, step)
     assert (apply_colour(IMG, params) == one_by_one).all()
 
@@ -89,32 +94,35 @@ def test_nothing_to_do_changes_nothing():
 
 
 def test_probabilities():
-    drawn = draw_many(jitter_prob=.8, grey_prob=.2, blur_prob=.1,
-                      solarise_prob=.3, solarise_threshold=99)
-    done = np.array([(bool(p.jitter), p.grey, p.blur_sigma is not None,
-                      p.solarise == 99) for p in drawn])
-    expected = np.array([.8, .2, .1, .3])
+    drawn = draw_many(
+        jitter_prob=0.8, grey_prob=0.2, blur_prob=0.1, solarise_prob=0.3, solarise_threshold=99
+    )
+    done = np.array(
+        [(bool(p.jitter), p.grey, p.blur_sigma is not None, p.solarise == 99) for p in drawn]
+    )
+    expected = np.array([0.8, 0.2, 0.1, 0.3])
     bound = 4 * np.sqrt(expected * (1 - expected) / DRAWS)
     assert (np.abs(done.mean(0) - expected) < bound).all()
     # independent of each other
-    assert np.abs(np.corrcoef(done.T) - np.eye(4)).max() < 4 / DRAWS**.5
+    assert np.abs(np.corrcoef(done.T) - np.eye(4)).max() < 4 / DRAWS**0.5
 
 
 def test_strengths_are_uniform_and_their_order_random():
-    drawn = draw_many(jitter_prob=1., blur_prob=1., blur_sigma=(.1, 2.))
+    drawn = draw_many(jitter_prob=1.0, blur_prob=1.0, blur_sigma=(0.1, 2.0))
     factors = {name: [] for name in JITTER}
     for params in drawn:
         for name, factor in params.jitter:
             factors[name].append(factor)
-    ranges = dict(brightness=(.6, 1.4), contrast=(.6, 1.4),
-                  saturation=(.8, 1.2), hue=(-.1, .1))
+    ranges = dict(
+        brightness=(0.6, 1.4), contrast=(0.6, 1.4), saturation=(0.8, 1.2), hue=(-0.1, 0.1)
+    )
     values = [(factors[name], ranges[name]) for name in JITTER]
-    values.append(([p.blur_sigma for p in drawn], (.1, 2.)))
+    values.append(([p.blur_sigma for p in drawn], (0.1, 2.0)))
     for value, (low, high) in values:
         assert len(value) == DRAWS
         share = (np.sort(value) - low) / (high - low)
-        uniform = (np.arange(DRAWS) + .5) / DRAWS
-        assert np.abs(share - uniform).max() < 1.95 / DRAWS**.5  # p = 0.001
+        uniform = (np.arange(DRAWS) + 0.5) / DRAWS
+        assert np.abs(share - uniform).max() < 1.95 / DRAWS**0.5  # p = 0.001
     orders = [tuple(name for name, _ in p.jitter) for p in drawn]
     assert len(set(orders)) == 24
     counts = np.unique(orders, axis=0, return_counts=True)[1]
@@ -122,14 +130,19 @@ def test_strengths_are_uniform_and_their_order_random():
 
 
 def test_strength_zero_is_left_out():
-    transform = RandomColour(brightness=.4, jitter_prob=1.)
+    transform = RandomColour(brightness=0.4, jitter_prob=1.0)
     assert [name for name, _ in transform.draw().jitter] == ['brightness']
 
 
-@pytest.mark.parametrize('kwargs, word', [
-    (dict(jitter_prob=1.2), 'jitter_prob'), (dict(blur_prob=-.1), 'blur_prob'),
-    (dict(blur_sigma=(2., .1)), 'blur_sigma'), (dict(hue=.7), 'hue')
-])
+@pytest.mark.parametrize(
+    'kwargs, word',
+    [
+        (dict(jitter_prob=1.2), 'jitter_prob'),
+        (dict(blur_prob=-0.1), 'blur_prob'),
+        (dict(blur_sigma=(2.0, 0.1)), 'blur_sigma'),
+        (dict(hue=0.7), 'hue'),
+    ],
+)
 def test_arguments_that_make_no_sense(kwargs, word):
     with pytest.raises(ValueError, match=word):
         RandomColour(**kwargs)

@@ -7,6 +7,7 @@ from PIL import Image
 
 from dense_ssl.datasets import UnreadableImage, read_rgb
 from dense_ssl.datasets.image_reading import check_image
+
 from .images import blobs, cut
 
 RGB = blobs()
@@ -26,9 +27,9 @@ def read(path):
     return img.astype(float)
 
 
-@pytest.mark.parametrize('suffix', [
-    'jpg', 'JPEG', 'png', 'bmp', 'ppm', 'tif', 'tiff', 'webp', 'gif'
-])
+@pytest.mark.parametrize(
+    'suffix', ['jpg', 'JPEG', 'png', 'bmp', 'ppm', 'tif', 'tiff', 'webp', 'gif']
+)
 def test_colour_keeps_its_channel_order(tmp_path, suffix):
     path = tmp_path / f'a.{suffix}'
     save = dict(lossless=True) if suffix == 'webp' else {}
@@ -54,15 +55,18 @@ def test_grey_becomes_three_equal_channels(tmp_path, suffix):
     assert np.abs(img[..., 0] - grey).mean() <= (2 if suffix == 'jpg' else 0)
 
 
-@pytest.mark.parametrize('suffix, pixels', [
-    ('png', RAMP16),
-    ('tif', RAMP16),
-    ('tif', RAMP16.astype('>u2')),
-    ('pgm', RAMP16.astype(np.int32)),
-    ('tif', RAMP16.astype(np.int32)),
-    ('tif', (RAMP16 / 65535).astype(np.float32)),
-    ('tif', (RAMP16 / 257).astype(np.float32)),
-])
+@pytest.mark.parametrize(
+    'suffix, pixels',
+    [
+        ('png', RAMP16),
+        ('tif', RAMP16),
+        ('tif', RAMP16.astype('>u2')),
+        ('pgm', RAMP16.astype(np.int32)),
+        ('tif', RAMP16.astype(np.int32)),
+        ('tif', (RAMP16 / 65535).astype(np.float32)),
+        ('tif', (RAMP16 / 257).astype(np.float32)),
+    ],
+)
 def test_deep_grey_is_scaled_not_clipped(tmp_path, suffix, pixels):
     path = tmp_path / f'a.{suffix}'
     Image.fromarray(pixels).save(path)
@@ -89,8 +93,7 @@ def test_float_image_with_nan_is_refused(tmp_path):
         read_rgb(str(tmp_path / 'a.tif'))
 
 
-@pytest.mark.parametrize('suffix, channels', [
-    ('png', 3), ('png', 4), ('tif', 3), ('ppm', 3)])
+@pytest.mark.parametrize('suffix, channels', [('png', 3), ('png', 4), ('tif', 3), ('ppm', 3)])
 def test_deep_colour(tmp_path, suffix, channels):
     path = str(tmp_path / f'a.{suffix}')
     cv2.imwrite(path, np.dstack([RAMP16] * channels))
@@ -101,8 +104,7 @@ def test_deep_colour(tmp_path, suffix, channels):
 def test_alpha_is_dropped(tmp_path, suffix):
     alpha = np.full(RGB.shape[:2], 90, np.uint8)
     save = dict(lossless=True, exact=True) if suffix == 'webp' else {}
-    Image.fromarray(np.dstack([RGB, alpha])).save(
-        tmp_path / f'a.{suffix}', **save)
+    Image.fromarray(np.dstack([RGB, alpha])).save(tmp_path / f'a.{suffix}', **save)
     assert (read(tmp_path / f'a.{suffix}') == RGB).all()
 
 
@@ -125,10 +127,10 @@ def test_cmyk_tiff(tmp_path):
     assert (read(tmp_path / 'a.tif') == RGB).all()
 
 
-@pytest.mark.parametrize('suffix, transparency', [
-    ('png', None), ('png', 3), ('png', bytes(range(64))), ('gif', None),
-    ('gif', 3)
-])
+@pytest.mark.parametrize(
+    'suffix, transparency',
+    [('png', None), ('png', 3), ('png', bytes(range(64))), ('gif', None), ('gif', 3)],
+)
 def test_palette(tmp_path, suffix, transparency):
     palette = Image.fromarray(RGB).quantize(64)
     expected = np.asarray(palette.convert('RGB'))
@@ -145,10 +147,19 @@ def test_one_bit(tmp_path, suffix):
 
 
 @pytest.mark.parametrize('orientation', range(1, 9))
-@pytest.mark.parametrize('suffix, mode', [
-    ('jpg', 'RGB'), ('jpg', 'L'), ('png', 'RGB'), ('png', 'I;16'),
-    ('tif', 'RGB'), ('tif', 'L'), ('tif', 'I;16'), ('webp', 'RGB')
-])
+@pytest.mark.parametrize(
+    'suffix, mode',
+    [
+        ('jpg', 'RGB'),
+        ('jpg', 'L'),
+        ('png', 'RGB'),
+        ('png', 'I;16'),
+        ('tif', 'RGB'),
+        ('tif', 'L'),
+        ('tif', 'I;16'),
+        ('webp', 'RGB'),
+    ],
+)
 def test_exif_rotation_is_applied(tmp_path, suffix, orientation, mode):
     upright = {  # how each orientation is undone, by the EXIF standard
         1: lambda x: x,
@@ -166,8 +177,7 @@ def test_exif_rotation_is_applied(tmp_path, suffix, orientation, mode):
     exif = Image.Exif()
     exif[EXIF_ORIENTATION] = orientation
     save = dict(lossless=True) if suffix == 'webp' else {}
-    Image.fromarray(pixels[mode]).save(
-        tmp_path / f'a.{suffix}', exif=exif, **save)
+    Image.fromarray(pixels[mode]).save(tmp_path / f'a.{suffix}', exif=exif, **save)
     expected = upright(RGB if mode == 'RGB' else np.dstack([grey] * 3))
     img = read(tmp_path / f'a.{suffix}')
     assert img.shape == expected.shape
@@ -178,8 +188,7 @@ def test_exif_rotation_is_applied(tmp_path, suffix, orientation, mode):
 def test_animated_files_give_their_first_frame(tmp_path, suffix):
     first, second = Image.fromarray(RGB), Image.fromarray(255 - RGB)
     save = dict(lossless=True) if suffix == 'webp' else {}
-    first.save(tmp_path / f'a.{suffix}', save_all=True,
-               append_images=[second], **save)
+    first.save(tmp_path / f'a.{suffix}', save_all=True, append_images=[second], **save)
     with Image.open(tmp_path / f'a.{suffix}') as image:
         assert image.n_frames == 2
     tolerance = 16 if suffix == 'gif' else 0
@@ -188,7 +197,7 @@ def test_animated_files_give_their_first_frame(tmp_path, suffix):
 
 @pytest.mark.parametrize('shape', [(1, 1), (1, 7), (7, 1)])
 def test_tiny(tmp_path, shape):
-    pixels = RGB[:shape[0], :shape[1]]
+    pixels = RGB[: shape[0], : shape[1]]
     Image.fromarray(pixels).save(tmp_path / 'a.png')
     assert (read(tmp_path / 'a.png') == pixels).all()
 
@@ -200,7 +209,6 @@ def test_content_decides_not_the_name(tmp_path):
 
 @pytest.mark.parametrize('reader', [read_rgb, check_image])
 class TestErrors:
-
     def test_missing(self, tmp_path, reader):
         with pytest.raises(UnreadableImage, match=r'no\.jpg.*no such file'):
             reader(str(tmp_path / 'no.jpg'))
@@ -220,8 +228,7 @@ class TestErrors:
         with pytest.raises(UnreadableImage, match=r'a\.jpg'):
             reader(str(tmp_path / 'a.jpg'))
 
-    @pytest.mark.parametrize('suffix',
-                             ['jpg', 'png', 'bmp', 'tif', 'webp', 'ppm'])
+    @pytest.mark.parametrize('suffix', ['jpg', 'png', 'bmp', 'tif', 'webp', 'ppm'])
     @pytest.mark.parametrize('keep', [0.02, 0.5, 0.95])
     def test_truncated(self, tmp_path, reader, suffix, keep):
         path = tmp_path / f'a.{suffix}'

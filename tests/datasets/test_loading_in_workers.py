@@ -1,4 +1,5 @@
 """Real loaders with workers: seeds, collation, damaged files, recipes."""
+
 import random
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from dense_ssl.datasets import UnlabelledImages, UnreadableImage, worker_init
 from dense_ssl.models.data_preprocessor import DenseDataPreprocessor
 from dense_ssl.registry import MODELS
 from tests.data_paths import shared_data
+
 from .images import cut, write_images
 
 CONFIGS = Path(__file__).parents[2] / 'configs/_base_/datasets'
@@ -28,23 +30,27 @@ class Draws(Dataset):
         return 8
 
     def __getitem__(self, idx):
-        return torch.tensor([
-            torch.rand((), dtype=torch.float64),
-            np.random.rand(),
-            random.random(), cv2.getNumThreads(),
-            torch.get_num_threads()
-        ], dtype=torch.float64)
+        return torch.tensor(
+            [
+                torch.rand((), dtype=torch.float64),
+                np.random.rand(),
+                random.random(),
+                cv2.getNumThreads(),
+                torch.get_num_threads(),
+            ],
+            dtype=torch.float64,
+        )
 
 
 def draws(seed, num_workers=2):
     torch.manual_seed(seed)
-    loader = DataLoader(Draws(), batch_size=None, num_workers=num_workers,
-                        worker_init_fn=worker_init)
+    loader = DataLoader(
+        Draws(), batch_size=None, num_workers=num_workers, worker_init_fn=worker_init
+    )
     return torch.stack(list(loader))
 
 
 class TestSeeds:
-
     def test_workers_epochs_ranks_and_seeds_do_not_repeat(self, monkeypatch):
         runs = []
         for rank, seed in [(0, 0), (1, 0), (2, 0), (0, 1), (0, 2)]:
@@ -54,8 +60,7 @@ class TestSeeds:
         assert len(numbers.flatten().unique()) == numbers.numel()
 
     def test_epochs_differ(self):
-        loader = DataLoader(Draws(), batch_size=None, num_workers=1,
-                            worker_init_fn=worker_init)
+        loader = DataLoader(Draws(), batch_size=None, num_workers=1, worker_init_fn=worker_init)
         first, second = torch.stack(list(loader)), torch.stack(list(loader))
         assert (first[:, :3] != second[:, :3]).all()
 
@@ -71,14 +76,16 @@ class TestSeeds:
 
 def loader_of(name, root, **options):
     cfg = Config.fromfile(CONFIGS / f'{name}.py')
-    cfg.merge_from_dict({
-        'train_dataloader.dataset.data_root': str(root),
-        'train_dataloader.batch_size': 4,
-        'train_dataloader.num_workers': 2,
-        'train_dataloader.pin_memory': False,
-        'train_dataloader.dataset.pipeline.1.view_size': 24,
-        **options
-    })
+    cfg.merge_from_dict(
+        {
+            'train_dataloader.dataset.data_root': str(root),
+            'train_dataloader.batch_size': 4,
+            'train_dataloader.num_workers': 2,
+            'train_dataloader.pin_memory': False,
+            'train_dataloader.dataset.pipeline.1.view_size': 24,
+            **options,
+        }
+    )
     with DefaultScope.overwrite_default_scope('dense_ssl'):
         return Runner.build_dataloader(cfg.train_dataloader, seed=0), cfg
 
@@ -107,14 +114,16 @@ def test_batch_from_folder_to_model(tmp_path, recipe):
 def test_boxes_stay_with_their_views(tmp_path):
     """Images of coordinates: every view must show what its box says."""
     from PIL import Image
+
     y, x = np.mgrid[:100, :200]
     for i in range(6):
-        Image.fromarray(np.dstack([x, y, x * 0 + 40 * i]).astype(
-            np.uint8)).save(tmp_path / f'{i}.png')
+        Image.fromarray(np.dstack([x, y, x * 0 + 40 * i]).astype(np.uint8)).save(
+            tmp_path / f'{i}.png'
+        )
     colour = 'train_dataloader.dataset.pipeline.1.transforms.0.1.'
-    loader, _ = loader_of('folder_mocov2', tmp_path, **{
-        f'{colour}{p}_prob': 0. for p in ('jitter', 'grey', 'blur')
-    })
+    loader, _ = loader_of(
+        'folder_mocov2', tmp_path, **{f'{colour}{p}_prob': 0.0 for p in ('jitter', 'grey', 'blur')}
+    )
     for batch in loader:
         for view, img in enumerate(batch['inputs']):
             for i, sample in enumerate(batch['data_samples']):
@@ -127,9 +136,11 @@ def test_boxes_stay_with_their_views(tmp_path):
 
 def test_views_may_differ_in_size(tmp_path):
     write_images(tmp_path, 4)
-    loader, _ = loader_of('folder_byol', tmp_path, **{
-        'train_dataloader.dataset.pipeline.1.transforms.1.0.scale': (10, 12)
-    })
+    loader, _ = loader_of(
+        'folder_byol',
+        tmp_path,
+        **{'train_dataloader.dataset.pipeline.1.transforms.1.0.scale': (10, 12)},
+    )
     batch = next(iter(loader))
     assert [v.shape[1:] for v in batch['inputs']] == [(3, 24, 24), (3, 10, 12)]
 
@@ -146,12 +157,9 @@ def test_same_seed_same_batches(tmp_path):
 
 
 class TestUnreadableInWorkers:
-
     def loader(self, root, **kwargs):
-        dataset = UnlabelledImages(
-            data_root=str(root), verify=False, pipeline=LOAD, **kwargs)
-        return DataLoader(dataset, batch_size=2, num_workers=2,
-                          worker_init_fn=worker_init)
+        dataset = UnlabelledImages(data_root=str(root), verify=False, pipeline=LOAD, **kwargs)
+        return DataLoader(dataset, batch_size=2, num_workers=2, worker_init_fn=worker_init)
 
     def error_of(self, loader):
         # The traceback would keep the iterator until a garbage collection,
@@ -167,7 +175,7 @@ class TestUnreadableInWorkers:
         write_images(tmp_path, 12)
         for i in (0, 3, 8):  # met by both workers
             cut(tmp_path / f'{i:03d}.jpg')
-        loader = self.loader(tmp_path, max_unreadable_fraction=.25)
+        loader = self.loader(tmp_path, max_unreadable_fraction=0.25)
         for _ in range(2):
             assert sum(len(batch['img']) for batch in loader) == 12
             assert loader.dataset.unreadable_count == 3
@@ -178,7 +186,7 @@ class TestUnreadableInWorkers:
         write_images(tmp_path, 12)
         for i in (0, 3, 8):
             cut(tmp_path / f'{i:03d}.jpg')
-        loader = self.loader(tmp_path, max_unreadable_fraction=.2)
+        loader = self.loader(tmp_path, max_unreadable_fraction=0.2)
         assert '3 of 12' in self.error_of(loader)
 
     def test_not_allowed(self, tmp_path):
@@ -188,8 +196,9 @@ class TestUnreadableInWorkers:
 
 
 class TestRecipes:
-    JITTER = dict(brightness=.4, contrast=.4, hue=.1, jitter_prob=.8,
-                  grey_prob=.2, blur_sigma=(.1, 2.))
+    JITTER = dict(
+        brightness=0.4, contrast=0.4, hue=0.1, jitter_prob=0.8, grey_prob=0.2, blur_sigma=(0.1, 2.0)
+    )
 
     def pipeline(self, name):
         cfg = Config.fromfile(CONFIGS / f'{name}.py')
@@ -204,42 +213,44 @@ class TestRecipes:
         views = self.pipeline(f'{data}_mocov2')
         assert views.num_views == [2]
         crop, colour, flip = views.transforms[0]
-        assert crop == dict(type='RandomResizedCropWithBox',
-                            crop_ratio_range=(.2, 1.))
-        assert flip == dict(type='RandomFlipWithBox', prob=.5)
-        assert colour == dict(type='RandomColour', saturation=.4,
-                              blur_prob=.5, **self.JITTER)
+        assert crop == dict(type='RandomResizedCropWithBox', crop_ratio_range=(0.2, 1.0))
+        assert flip == dict(type='RandomFlipWithBox', prob=0.5)
+        assert colour == dict(type='RandomColour', saturation=0.4, blur_prob=0.5, **self.JITTER)
 
     @pytest.mark.parametrize('data', ['imagenet', 'coco', 'folder'])
     def test_byol(self, data):
         views = self.pipeline(f'{data}_byol')
         assert views.num_views == [1, 1]
-        for pipeline, blur, solarise in zip(views.transforms, (1., .1),
-                                            (0., .2)):
+        for pipeline, blur, solarise in zip(views.transforms, (1.0, 0.1), (0.0, 0.2)):
             crop, flip, colour = pipeline
-            assert crop == dict(type='RandomResizedCropWithBox',
-                                crop_ratio_range=(.08, 1.))
-            assert flip == dict(type='RandomFlipWithBox', prob=.5)
+            assert crop == dict(type='RandomResizedCropWithBox', crop_ratio_range=(0.08, 1.0))
+            assert flip == dict(type='RandomFlipWithBox', prob=0.5)
             assert colour == dict(
-                type='RandomColour', saturation=.2, blur_prob=blur,
-                solarise_prob=solarise, solarise_threshold=128, **self.JITTER)
+                type='RandomColour',
+                saturation=0.2,
+                blur_prob=blur,
+                solarise_prob=solarise,
+                solarise_threshold=128,
+                **self.JITTER,
+            )
 
     def test_folders(self):
-        roots = [Config.fromfile(CONFIGS / f'{d}_byol.py').data_root
-                 for d in ('imagenet', 'coco', 'folder')]
-        assert roots == ['data/imagenet/train', 'data/coco/train2017',
-                         'data/images']
+        roots = [
+            Config.fromfile(CONFIGS / f'{d}_byol.py').data_root
+            for d in ('imagenet', 'coco', 'folder')
+        ]
+        assert roots == ['data/imagenet/train', 'data/coco/train2017', 'data/images']
 
 
 class TestPreprocessor:
     MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 
     def test_normalises_every_view(self):
-        views = [torch.randint(0, 256, (2, 3, s, s), dtype=torch.uint8)
-                 for s in (4, 6)]
+        views = [torch.randint(0, 256, (2, 3, s, s), dtype=torch.uint8) for s in (4, 6)]
         kept = [view.clone() for view in views]
         out = DenseDataPreprocessor(self.MEAN, self.STD)(
-            dict(inputs=views, data_samples=None), True)
+            dict(inputs=views, data_samples=None), True
+        )
         for result, view, before in zip(out['inputs'], views, kept):
             assert (view == before).all()
             for c in range(3):
@@ -261,6 +272,6 @@ class TestPreprocessor:
 
 def test_real_images():
     loader, _ = loader_of(
-        'folder_byol', shared_data() / 'unlabelled',
-        **{'train_dataloader.dataset.indices': 16})
+        'folder_byol', shared_data() / 'unlabelled', **{'train_dataloader.dataset.indices': 16}
+    )
     assert sum(len(batch['data_samples']) for batch in loader) == 16

@@ -1,4 +1,5 @@
 """A pack of images is the folder it was made of, in one file."""
+
 import multiprocessing
 import os
 import subprocess
@@ -17,11 +18,11 @@ from dense_ssl.datasets import UnlabelledImages, UnreadableImage, packing
 from dense_ssl.datasets.packed import read_packed
 from dense_ssl.datasets.packing import pack_images
 from tests.engine import runs
+
 from .images import blobs, cut, write_images
 
 LOAD = [dict(type='LoadRGBImage')]
-CONFIG = (Path(__file__).parents[2] /
-          'configs/_base_/datasets/folder_mocov2.py')
+CONFIG = Path(__file__).parents[2] / 'configs/_base_/datasets/folder_mocov2.py'
 
 
 @pytest.fixture
@@ -56,12 +57,12 @@ def pack(root, tmp_path):
 
 
 def names(dataset, root):
-    return [os.path.relpath(dataset.get_data_info(i)['img_path'], root)
-            for i in range(len(dataset))]
+    return [
+        os.path.relpath(dataset.get_data_info(i)['img_path'], root) for i in range(len(dataset))
+    ]
 
 
 class TestContent:
-
     def test_same_files_in_the_same_order(self, root, pack):
         folder = UnlabelledImages(data_root=str(root), pipeline=LOAD)
         packed = UnlabelledImages(data_root=str(pack), pipeline=LOAD)
@@ -82,18 +83,16 @@ class TestContent:
 
     def test_a_list_of_names(self, pack, tmp_path):
         (tmp_path / 'list.txt').write_text('b/003.jpg\nb/000.jpg\n')
-        dataset = UnlabelledImages(
-            data_root=str(pack), ann_file=str(tmp_path / 'list.txt'))
+        dataset = UnlabelledImages(data_root=str(pack), ann_file=str(tmp_path / 'list.txt'))
         assert names(dataset, pack) == ['b/003.jpg', 'b/000.jpg']
 
     def test_listed_but_not_there(self, pack, tmp_path):
         (tmp_path / 'list.txt').write_text('b/003.jpg\nlost.jpg\n')
         with pytest.raises(UnreadableImage, match='lost.jpg.*no such file'):
-            UnlabelledImages(
-                data_root=str(pack), ann_file=str(tmp_path / 'list.txt'))
+            UnlabelledImages(data_root=str(pack), ann_file=str(tmp_path / 'list.txt'))
         dataset = UnlabelledImages(
-            data_root=str(pack), ann_file=str(tmp_path / 'list.txt'),
-            verify=False, pipeline=LOAD)
+            data_root=str(pack), ann_file=str(tmp_path / 'list.txt'), verify=False, pipeline=LOAD
+        )
         with pytest.raises(UnreadableImage, match='lost.jpg.*no such file'):
             dataset[1]
 
@@ -110,17 +109,15 @@ class TestContent:
         Image.fromarray(blobs()).save(folder / '001.png')
         data = bytearray((folder / '001.png').read_bytes())
         middle = len(data) // 2
-        data[middle:middle + 200] = bytes(200)
+        data[middle : middle + 200] = bytes(200)
         (folder / '001.png').write_bytes(data)
         pack_images(str(folder), str(tmp_path / 'all.tar'))
-        dataset = UnlabelledImages(
-            data_root=str(tmp_path / 'all.tar'), pipeline=LOAD)
+        dataset = UnlabelledImages(data_root=str(tmp_path / 'all.tar'), pipeline=LOAD)
         with pytest.raises(UnreadableImage, match='all.tar/001.png'):
             dataset[1]
 
 
 class TestWriting:
-
     def test_goes_on_where_it_was_killed(self, root, tmp_path, monkeypatch):
         out = tmp_path / 'all.tar'
         monkeypatch.setattr(packing, 'BATCH', 4)
@@ -130,27 +127,25 @@ class TestWriting:
                 os._exit(9)
 
         process = multiprocessing.get_context('fork').Process(
-            target=pack_images, args=(str(root), str(out)),
-            kwargs=dict(report=die))
+            target=pack_images, args=(str(root), str(out)), kwargs=dict(report=die)
+        )
         process.start()
         process.join()
         assert process.exitcode == 9
-        with pytest.raises(ValueError, match='all.tar is not complete.*'
-                           'pack_images.py again'):
+        with pytest.raises(ValueError, match='all.tar is not complete.*pack_images.py again'):
             UnlabelledImages(data_root=str(out))
         seen = []
-        pack_images(str(root), str(out),
-                    report=lambda *numbers: seen.append(numbers))
+        pack_images(str(root), str(out), report=lambda *numbers: seen.append(numbers))
         # of the 8, the last 4 once more
         assert [done[:2] for done in seen] == [(4, 8), (8, 8)]
         self.compare(root, out)
 
-    @pytest.mark.parametrize('keep', [.01, .3, .6, .9, 1.])
+    @pytest.mark.parametrize('keep', [0.01, 0.3, 0.6, 0.9, 1.0])
     def test_goes_on_from_a_cut_off_file(self, root, pack, monkeypatch, keep):
         monkeypatch.setattr(packing, 'BATCH', 1)
         data = pack.read_bytes()
         last = data.index(b'.dense_ssl-end') + 512
-        pack.write_bytes(data[:int(last * keep)])
+        pack.write_bytes(data[: int(last * keep)])
         with pytest.raises(ValueError, match='not complete'):
             UnlabelledImages(data_root=str(pack))
         pack_images(str(root), str(pack))
@@ -168,14 +163,15 @@ class TestWriting:
         subprocess.run(['tar', 'xf', pack, '-C', tmp_path / 'out'], check=True)
         for path in UnlabelledImages(data_root=str(root)):
             name = os.path.relpath(path['img_path'], root)
-            with open(path['img_path'], 'rb') as file, open(
-                    os.path.join(tmp_path, 'out', name), 'rb') as out:
+            with (
+                open(path['img_path'], 'rb') as file,
+                open(os.path.join(tmp_path, 'out', name), 'rb') as out,
+            ):
                 assert out.read() == file.read()
 
     def test_nothing_left_to_do(self, root, pack):
         before = pack.read_bytes()
-        pack_images(str(root), str(pack),
-                    report=lambda *numbers: pytest.fail('written again'))
+        pack_images(str(root), str(pack), report=lambda *numbers: pytest.fail('written again'))
         assert pack.read_bytes() == before
 
     def test_new_files_are_added(self, root, pack):
@@ -188,16 +184,25 @@ class TestWriting:
     def test_report_counts_bytes(self, root, tmp_path, monkeypatch):
         monkeypatch.setattr(packing, 'BATCH', 5)
         seen = []
-        pack_images(str(root), str(tmp_path / 'all.tar'), ['.png', '.gif'],
-                    report=lambda *numbers: seen.append(numbers))
+        pack_images(
+            str(root),
+            str(tmp_path / 'all.tar'),
+            ['.png', '.gif'],
+            report=lambda *numbers: seen.append(numbers),
+        )
         files = [*root.rglob('*.png'), *root.rglob('*.gif')]
         assert seen == [(3, 3, sum(f.stat().st_size for f in files))]
 
-    @pytest.mark.parametrize('change, message', [
-        (lambda root: (root / 'b/001.jpg').unlink(), 'b/001.jpg is not in'),
-        (lambda root: Image.new('RGB', (9, 9)).save(root / 'b/001.jpg'),
-         'b/001.jpg is different in'),
-    ])
+    @pytest.mark.parametrize(
+        'change, message',
+        [
+            (lambda root: (root / 'b/001.jpg').unlink(), 'b/001.jpg is not in'),
+            (
+                lambda root: Image.new('RGB', (9, 9)).save(root / 'b/001.jpg'),
+                'b/001.jpg is different in',
+            ),
+        ],
+    )
     def test_another_folder(self, root, pack, change, message):
         change(root)
         with pytest.raises(ValueError, match=message):
@@ -213,8 +218,7 @@ class TestWriting:
         folder = root / ('f' * 200) / ('g' * 200) / ('h' * 200)
         write_images(folder, 1)
         pack_images(str(root), str(tmp_path / 'all.tar'))
-        dataset = UnlabelledImages(
-            data_root=str(tmp_path / 'all.tar'), pipeline=LOAD)
+        dataset = UnlabelledImages(data_root=str(tmp_path / 'all.tar'), pipeline=LOAD)
         assert len(dataset) == 13 and len(list(dataset)) == 13
 
     def test_one_writer_at_a_time(self, root, tmp_path):
@@ -228,17 +232,14 @@ class TestWriting:
 
 
 class TestUnreadable:
-
     def test_named(self, root, tmp_path):
         cut(root / 'b/002.jpg')
-        with pytest.raises(UnreadableImage,
-                           match='b/002.jpg.*--max-unreadable-fraction'):
+        with pytest.raises(UnreadableImage, match='b/002.jpg.*--max-unreadable-fraction'):
             pack_images(str(root), str(tmp_path / 'all.tar'))
 
     def test_left_out(self, root, tmp_path):
         cut(root / 'b/002.jpg')
-        left_out = pack_images(str(root), str(tmp_path / 'all.tar'),
-                               max_unreadable_fraction=.1)
+        left_out = pack_images(str(root), str(tmp_path / 'all.tar'), max_unreadable_fraction=0.1)
         assert len(left_out) == 1 and 'b/002.jpg' in left_out[0]
         dataset = UnlabelledImages(data_root=str(tmp_path / 'all.tar'))
         assert len(dataset) == 11
@@ -248,17 +249,14 @@ class TestUnreadable:
         cut(root / 'b/002.jpg')
         cut(root / 'b/003.jpg')
         with pytest.raises(UnreadableImage, match='2 files unreadable'):
-            pack_images(str(root), str(tmp_path / 'all.tar'),
-                        max_unreadable_fraction=.1)
+            pack_images(str(root), str(tmp_path / 'all.tar'), max_unreadable_fraction=0.1)
 
     def test_a_share_that_makes_no_sense(self, root, tmp_path):
         with pytest.raises(ValueError, match='max_unreadable_fraction'):
-            pack_images(str(root), str(tmp_path / 'all.tar'),
-                        max_unreadable_fraction=1.)
+            pack_images(str(root), str(tmp_path / 'all.tar'), max_unreadable_fraction=1.0)
 
 
 class TestFilesThatAreNoPack:
-
     @pytest.mark.parametrize('content', [b'', b'no database' * 1000])
     def test_other_content(self, tmp_path, content):
         (tmp_path / 'a.tar').write_bytes(content)
@@ -270,8 +268,7 @@ class TestFilesThatAreNoPack:
         with tarfile.open(path, 'w') as tar:
             tar.add(root / 'grey.png', 'grey.png')
         before = Path(path).read_bytes()
-        for use in (lambda: UnlabelledImages(data_root=path),
-                    lambda: pack_images(str(root), path)):
+        for use in (lambda: UnlabelledImages(data_root=path), lambda: pack_images(str(root), path)):
             with pytest.raises(ValueError, match='a.tar is not a pack'):
                 use()
         assert Path(path).read_bytes() == before
@@ -288,15 +285,17 @@ class TestFilesThatAreNoPack:
 
 def batches(data_root, context='fork', workers=2):
     cfg = Config.fromfile(CONFIG)
-    cfg.merge_from_dict({
-        'train_dataloader.dataset.data_root': str(data_root),
-        'train_dataloader.dataset.min_size': 0,
-        'train_dataloader.batch_size': 4,
-        'train_dataloader.num_workers': workers,
-        'train_dataloader.pin_memory': False,
-        'train_dataloader.multiprocessing_context': context,
-        'train_dataloader.dataset.pipeline.1.view_size': 24,
-    })
+    cfg.merge_from_dict(
+        {
+            'train_dataloader.dataset.data_root': str(data_root),
+            'train_dataloader.dataset.min_size': 0,
+            'train_dataloader.batch_size': 4,
+            'train_dataloader.num_workers': workers,
+            'train_dataloader.pin_memory': False,
+            'train_dataloader.multiprocessing_context': context,
+            'train_dataloader.dataset.pipeline.1.view_size': 24,
+        }
+    )
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope('dense_ssl'):
         loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
@@ -319,8 +318,11 @@ def test_same_training(tmp_path):
     losses = []
     for data_root in (folder, tmp_path / 'all.tar'):
         cfg = runs.config(
-            'densecl/densecl_resnet50_8xb32-coslr-200e_folder.py', data_root,
-            tmp_path / 'work', **{'model.queue_len': 8})
+            'densecl/densecl_resnet50_8xb32-coslr-200e_folder.py',
+            data_root,
+            tmp_path / 'work',
+            **{'model.queue_len': 8},
+        )
         losses.append(runs.train(cfg)[1].losses)
     assert losses[0] == losses[1] and len(losses[0]) == 4
     assert np.isfinite(losses[0]).all()

@@ -1,4 +1,5 @@
 """Folders, lists, and files that cannot be read."""
+
 import logging
 import os
 import shutil
@@ -11,6 +12,7 @@ from PIL import Image
 
 from dense_ssl.datasets import UnlabelledImages, UnreadableImage
 from dense_ssl.registry import DATASETS
+
 from .images import cut, write_images
 
 LOAD = [dict(type='LoadRGBImage')]
@@ -22,7 +24,6 @@ def log():
     lines = []
 
     class Keep(logging.Handler):
-
         def emit(self, record):
             lines.append(record.getMessage())
 
@@ -42,7 +43,6 @@ def relative(dataset, root):
 
 
 class TestFolder:
-
     def test_flat(self, tmp_path):
         written = write_images(tmp_path, 5)
         dataset = UnlabelledImages(data_root=str(tmp_path))
@@ -54,8 +54,8 @@ class TestFolder:
             write_images(tmp_path / folder, 2)
         dataset = UnlabelledImages(data_root=str(tmp_path))
         assert relative(dataset, tmp_path) == sorted(
-            f'{folder}{i:03d}.jpg' for folder in ('n01/', 'n02/', 'a/b/c/', '')
-            for i in range(2))
+            f'{folder}{i:03d}.jpg' for folder in ('n01/', 'n02/', 'a/b/c/', '') for i in range(2)
+        )
 
     def test_only_images_in_any_case(self, tmp_path):
         source = write_images(tmp_path / 'x', 1)[0]
@@ -70,8 +70,7 @@ class TestFolder:
     def test_own_extensions(self, tmp_path):
         source = write_images(tmp_path, 1)[0]
         shutil.copy(source, tmp_path / 'a.JFIF')
-        dataset = UnlabelledImages(
-            data_root=str(tmp_path), extensions=['.jfif'])
+        dataset = UnlabelledImages(data_root=str(tmp_path), extensions=['.jfif'])
         assert relative(dataset, tmp_path) == ['a.JFIF']
 
     def test_links_are_followed_but_not_in_circles(self, tmp_path):
@@ -96,16 +95,14 @@ class TestFolder:
         write_images(tmp_path, 2)
         with DATASETS.switch_scope_and_registry('mmpretrain'):
             dataset = DATASETS.build(
-                dict(type='dense_ssl.UnlabelledImages',
-                     data_root=str(tmp_path), pipeline=LOAD))
+                dict(type='dense_ssl.UnlabelledImages', data_root=str(tmp_path), pipeline=LOAD)
+            )
         assert dataset[0]['img'].shape == (40, 48, 3)
 
 
 class TestWrongFolder:
-
     def test_missing(self, tmp_path):
-        with pytest.raises(FileNotFoundError,
-                           match='nowhere.*does not exist.*data_root'):
+        with pytest.raises(FileNotFoundError, match='nowhere.*does not exist.*data_root'):
             UnlabelledImages(data_root=str(tmp_path / 'nowhere'))
 
     def test_a_file(self, tmp_path):
@@ -120,9 +117,13 @@ class TestWrongFolder:
     def test_no_image(self, tmp_path):
         for name in ('a.txt', 'b.txt', 'c.npy', 'd'):
             (tmp_path / name).touch()
-        with pytest.raises(FileNotFoundError, match=(
+        with pytest.raises(
+            FileNotFoundError,
+            match=(
                 r'no image, only 2 x \.txt, 1 x \.npy, 1 x no extension.*'
-                r'\.jpeg, \.jpg')):
+                r'\.jpeg, \.jpg'
+            ),
+        ):
             UnlabelledImages(data_root=str(tmp_path))
 
     def test_not_given(self):
@@ -131,25 +132,22 @@ class TestWrongFolder:
 
 
 class TestList:
-
     def test_relative_absolute_blank_and_comment(self, tmp_path):
         images = write_images(tmp_path / 'images', 4)
         (tmp_path / 'images' / 'list.txt').write_text(
-            f'# mine\n003.jpg\n\n  {images[1]}  \r\n000.jpg\n')
+            f'# mine\n003.jpg\n\n  {images[1]}  \r\n000.jpg\n'
+        )
+        dataset = UnlabelledImages(data_root=str(tmp_path / 'images'), ann_file='list.txt')
+        assert [Path(p).name for p in paths(dataset)] == ['003.jpg', '001.jpg', '000.jpg']
         dataset = UnlabelledImages(
-            data_root=str(tmp_path / 'images'), ann_file='list.txt')
-        assert [Path(p).name for p in paths(dataset)] == [
-            '003.jpg', '001.jpg', '000.jpg']
-        dataset = UnlabelledImages(
-            data_root=str(tmp_path / 'images'),
-            ann_file=str(tmp_path / 'images' / 'list.txt'))
+            data_root=str(tmp_path / 'images'), ann_file=str(tmp_path / 'images' / 'list.txt')
+        )
         assert len(dataset) == 3
 
     def test_names_with_blanks(self, tmp_path):
         image = Path(write_images(tmp_path, 1)[0]).rename(tmp_path / 'a b.jpg')
         (tmp_path / 'list.txt').write_text('a b.jpg')
-        dataset = UnlabelledImages(
-            data_root=str(tmp_path), ann_file='list.txt')
+        dataset = UnlabelledImages(data_root=str(tmp_path), ann_file='list.txt')
         assert paths(dataset) == [str(image)]
 
     def test_missing_list(self, tmp_path):
@@ -174,22 +172,24 @@ class TestList:
 
 
 class TestUnreadable:
-
     @pytest.fixture
     def root(self, tmp_path):
         write_images(tmp_path, 10)
         return tmp_path
 
-    @pytest.mark.parametrize('damage, why', [
-        (lambda p: p.write_bytes(b''), 'empty'),
-        (lambda p: p.write_text('hello' * 50), 'not an image'),
-        (cut, 'truncated'),
-    ])
+    @pytest.mark.parametrize(
+        'damage, why',
+        [
+            (lambda p: p.write_bytes(b''), 'empty'),
+            (lambda p: p.write_text('hello' * 50), 'not an image'),
+            (cut, 'truncated'),
+        ],
+    )
     def test_named_at_the_start(self, root, damage, why):
         damage(root / '004.jpg')
-        with pytest.raises(UnreadableImage,
-                           match=f'(?si)1 of 10.*004.jpg.*{why}.*'
-                           'max_unreadable_fraction'):
+        with pytest.raises(
+            UnreadableImage, match=f'(?si)1 of 10.*004.jpg.*{why}.*max_unreadable_fraction'
+        ):
             UnlabelledImages(data_root=str(root))
 
     def test_many_are_not_all_listed(self, root):
@@ -201,19 +201,17 @@ class TestUnreadable:
 
     def test_named_when_met_if_not_verified(self, root):
         cut(root / '004.jpg')
-        dataset = UnlabelledImages(
-            data_root=str(root), verify=False, pipeline=LOAD)
+        dataset = UnlabelledImages(data_root=str(root), verify=False, pipeline=LOAD)
         dataset[3]
-        with pytest.raises(UnreadableImage,
-                           match='004.jpg.*max_unreadable_fraction'):
+        with pytest.raises(UnreadableImage, match='004.jpg.*max_unreadable_fraction'):
             dataset[4]
 
     @pytest.mark.parametrize('verify', [True, False])
     def test_replaced_named_and_counted(self, root, verify, log):
         cut(root / '004.jpg')
         dataset = UnlabelledImages(
-            data_root=str(root), verify=verify, max_unreadable_fraction=.1,
-            pipeline=LOAD)
+            data_root=str(root), verify=verify, max_unreadable_fraction=0.1, pipeline=LOAD
+        )
         np.random.seed(0)
         used = {dataset[4]['img_path'] for _ in range(40)}
         assert len(used) > 5 and str(root / '004.jpg') not in used
@@ -226,11 +224,10 @@ class TestUnreadable:
     def test_too_many(self, root, verify):
         cut(root / '004.jpg')
         cut(root / '007.jpg')
-        with pytest.raises(UnreadableImage,
-                           match='007.jpg.*2 of 10.*max_unreadable_fraction'):
+        with pytest.raises(UnreadableImage, match='007.jpg.*2 of 10.*max_unreadable_fraction'):
             dataset = UnlabelledImages(
-                data_root=str(root), verify=verify,
-                max_unreadable_fraction=.1, pipeline=LOAD)
+                data_root=str(root), verify=verify, max_unreadable_fraction=0.1, pipeline=LOAD
+            )
             dataset[4], dataset[7]
 
     def test_verification_of_some_moves_no_generator(self, root):
@@ -240,10 +237,15 @@ class TestUnreadable:
         UnlabelledImages(data_root=str(root), verify=4)
         assert np.random.rand() == expected
 
-    @pytest.mark.parametrize('kwargs', [
-        dict(max_unreadable_fraction=1.), dict(max_unreadable_fraction=-.1),
-        dict(verify='yes'), dict(min_size='some')
-    ])
+    @pytest.mark.parametrize(
+        'kwargs',
+        [
+            dict(max_unreadable_fraction=1.0),
+            dict(max_unreadable_fraction=-0.1),
+            dict(verify='yes'),
+            dict(min_size='some'),
+        ],
+    )
     def test_arguments_that_make_no_sense(self, root, kwargs):
         with pytest.raises(ValueError, match=next(iter(kwargs))):
             UnlabelledImages(data_root=str(root), **kwargs)
@@ -252,17 +254,14 @@ class TestUnreadable:
 def views(size):
     """Two crops of ``size`` pixels."""
     crop = [dict(type='RandomResizedCropWithBox')]
-    return LOAD + [dict(type='GeometricMultiView', num_views=2,
-                        transforms=[crop], view_size=size)]
+    return LOAD + [dict(type='GeometricMultiView', num_views=2, transforms=[crop], view_size=size)]
 
 
 class TestSmallImages:
-
     def test_min_size_names_the_file(self, tmp_path):
         write_images(tmp_path, 3, size=(64, 64))
         write_images(tmp_path / 'small', 1, size=(64, 31))
-        with pytest.raises(ValueError,
-                           match=r'(?s)1 of 4.*small/000.jpg \(64 x 31\)'):
+        with pytest.raises(ValueError, match=r'(?s)1 of 4.*small/000.jpg \(64 x 31\)'):
             UnlabelledImages(data_root=str(tmp_path), min_size=32)
         assert len(UnlabelledImages(data_root=str(tmp_path), min_size=31)) == 4
 
@@ -271,13 +270,13 @@ class TestSmallImages:
         write_images(tmp_path / 'large', 2, size=(300, 300))
 
         def build(size, **kwargs):
-            return UnlabelledImages(
-                data_root=str(tmp_path), pipeline=views(size), **kwargs)
+            return UnlabelledImages(data_root=str(tmp_path), pipeline=views(size), **kwargs)
 
         with pytest.raises(
-                ValueError,
-                match=r'(?s)views of 71 .*is 70.*000.jpg \(90 x 70\).*'
-                r'view_size=64.*min_size=0'):
+            ValueError,
+            match=r'(?s)views of 71 .*is 70.*000.jpg \(90 x 70\).*'
+            r'view_size=64.*min_size=0',
+        ):
             build(71)
         assert len(build(70)) == len(build(71, min_size=0)) == 5
 
@@ -290,8 +289,7 @@ class TestSmallImages:
     def test_a_few_small_images_are_named_and_enlarged(self, tmp_path, log):
         write_images(tmp_path, 3, size=(64, 64))
         write_images(tmp_path / 'small', 1, size=(5, 6))
-        dataset = UnlabelledImages(
-            data_root=str(tmp_path), pipeline=views(32))
+        dataset = UnlabelledImages(data_root=str(tmp_path), pipeline=views(32))
         assert '1 of 4' in ''.join(log) and 'small/000.jpg' in ''.join(log)
         sample = dataset[3]
         assert sample['img_path'].endswith('small/000.jpg')

@@ -1,4 +1,5 @@
 """Short real training runs on a folder of random images."""
+
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ def image_folder(root: Path, count: int, size: int = 24) -> Path:
 
 class Recorder(Hook):
     """Keeps what each iteration logged."""
+
     priority = 'LOWEST'
 
     def __init__(self):
@@ -32,8 +34,7 @@ class Recorder(Hook):
     def after_train_iter(self, runner, batch_idx, data_batch, outputs):
         self.losses.append(outputs['loss'].item())
         self.momenta += [
-            m.current_momentum() for m in runner.model.modules()
-            if hasattr(m, 'current_momentum')
+            m.current_momentum() for m in runner.model.modules() if hasattr(m, 'current_momentum')
         ]
 
 
@@ -42,20 +43,22 @@ def config(name: str, data_root, work_dir, epochs=2, **options) -> Config:
     cfg = Config.fromfile(CONFIGS / name)
     cfg.work_dir = str(work_dir)
     cfg.model.backbone = dict(type='TinyBackbone')
-    cfg.merge_from_dict({
-        'model.projector.in_channels': 8,
-        'model.projector.hidden_channels': 8,
-        'train_dataloader.dataset.data_root': str(data_root),
-        'train_dataloader.dataset.pipeline.1.view_size': 16,
-        'train_dataloader.num_workers': 0,
-        'train_dataloader.batch_size': 4,
-        'train_dataloader.pin_memory': False,
-        'train_cfg.max_epochs': epochs,
-        'default_hooks.checkpoint.interval': 1,
-        'randomness.seed': 0,
-        'log_level': 'WARNING',
-        **options
-    })
+    cfg.merge_from_dict(
+        {
+            'model.projector.in_channels': 8,
+            'model.projector.hidden_channels': 8,
+            'train_dataloader.dataset.data_root': str(data_root),
+            'train_dataloader.dataset.pipeline.1.view_size': 16,
+            'train_dataloader.num_workers': 0,
+            'train_dataloader.batch_size': 4,
+            'train_dataloader.pin_memory': False,
+            'train_cfg.max_epochs': epochs,
+            'default_hooks.checkpoint.interval': 1,
+            'randomness.seed': 0,
+            'log_level': 'WARNING',
+            **options,
+        }
+    )
     return cfg
 
 

@@ -1,4 +1,5 @@
 """Files that a run would load or resume from, against its model."""
+
 import re
 from uuid import uuid4
 
@@ -10,19 +11,19 @@ from torch import nn
 
 from dense_ssl.engine.checkpoint_check import check_checkpoint
 from dense_ssl.transfer.errors import TransferError
+
 from .runs import config, image_folder, train
 
 DENSECL = 'densecl/densecl_resnet50_8xb32-coslr-200e_folder.py'
 RESNET = {
     'model.backbone': dict(_delete_=True, type='ResNet', depth=18),
-    'model.projector.in_channels': 512
+    'model.projector.in_channels': 512,
 }
 
 
 def build(tmp_path, load_from=None, resume=False, **options):
     """A runner of DenseCL that has opened no data."""
-    cfg = config(DENSECL, tmp_path / 'none', tmp_path / 'run',
-                 **{'model.queue_len': 6, **options})
+    cfg = config(DENSECL, tmp_path / 'none', tmp_path / 'run', **{'model.queue_len': 6, **options})
     cfg.load_from = load_from and str(load_from)
     cfg.resume = resume
     cfg.experiment_name = f'check_{uuid4().hex}'
@@ -32,8 +33,7 @@ def build(tmp_path, load_from=None, resume=False, **options):
 def save(path, state, training=False):
     content = dict(state_dict=state)
     if training:
-        content.update(meta=dict(epoch=1, iter=3), message_hub={},
-                       optimizer={})
+        content.update(meta=dict(epoch=1, iter=3), message_hub={}, optimizer={})
     torch.save(content, path)
     return path
 
@@ -57,8 +57,7 @@ def tiny(tmp_path_factory):
 @pytest.mark.parametrize('resume', [False, True])
 @pytest.mark.parametrize('prefix', ['', 'module.'])
 def test_a_right_file_passes(tmp_path, tiny, prefix, resume):
-    path = save(tmp_path / 'a.pth', {prefix + k: v for k, v in tiny.items()},
-                training=resume)
+    path = save(tmp_path / 'a.pth', {prefix + k: v for k, v in tiny.items()}, training=resume)
     check_checkpoint(build(tmp_path, path, resume))
 
 
@@ -81,7 +80,8 @@ def test_nothing_matches(tmp_path, tiny):
     text = message(build(tmp_path, path))
     assert text.startswith(
         f'load_from={path} does not fit the model: 0 of its {len(tiny)} '
-        'tensors are in the file with the same shape.\n')
+        'tensors are in the file with the same shape.\n'
+    )
     assert 'likely cause: another model: the file has stem (1).' in text
     assert 'backbone.conv1.weight' in text
     assert text.endswith('which knows other names too.')
@@ -91,16 +91,18 @@ def test_nothing_matches(tmp_path, tiny):
 def test_other_prefix(tmp_path, tiny):
     backbone = {
         k.replace('backbone', 'encoder_q.0'): v
-        for k, v in tiny.items() if k.startswith('backbone.')
+        for k, v in tiny.items()
+        if k.startswith('backbone.')
     }
     text = message(build(tmp_path, save(tmp_path / 'a.pth', backbone)))
-    assert (f'{len(backbone)} of {len(backbone)} tensors of "backbone.*" are '
-            'in the file as "encoder_q.0.*"') in text
+    assert (
+        f'{len(backbone)} of {len(backbone)} tensors of "backbone.*" are '
+        'in the file as "encoder_q.0.*"'
+    ) in text
 
 
 def test_half(tmp_path, tiny):
-    half = {k: v for k, v in tiny.items()
-            if k.startswith(('backbone.', 'projector.'))}
+    half = {k: v for k, v in tiny.items() if k.startswith(('backbone.', 'projector.'))}
     path = save(tmp_path / 'a.pth', half)
     text = message(build(tmp_path, path))
     assert f'{len(half)} of its {len(tiny)} tensors' in text
@@ -110,11 +112,9 @@ def test_half(tmp_path, tiny):
     assert f'missing in the file ({len(missing)})' in text
 
 
-@pytest.mark.parametrize('depth, found', [(50, 'ResNet-50'),
-                                          (34, 'ResNet-34')])
+@pytest.mark.parametrize('depth, found', [(50, 'ResNet-50'), (34, 'ResNet-34')])
 def test_wrong_depth(tmp_path, depth, found):
-    other = {**RESNET, 'model.backbone': dict(
-        _delete_=True, type='ResNet', depth=depth)}
+    other = {**RESNET, 'model.backbone': dict(_delete_=True, type='ResNet', depth=depth)}
     if depth == 50:
         other['model.projector.in_channels'] = 2048
     state = build(tmp_path, **other).model.state_dict()
@@ -126,15 +126,19 @@ def test_wrong_depth(tmp_path, depth, found):
 
 
 def test_networks_that_the_model_lacks(tmp_path, tiny, monkeypatch):
-    state = {**tiny, 'head.fc.weight': torch.ones(2, 2),
-             'momentum_encoder.head.fc.weight': torch.ones(2, 2)}
+    state = {
+        **tiny,
+        'head.fc.weight': torch.ones(2, 2),
+        'momentum_encoder.head.fc.weight': torch.ones(2, 2),
+    }
     path = save(tmp_path / 'a.pth', state, training=True)
     runner = build(tmp_path, path)
     lines = []
     monkeypatch.setattr(runner.logger, 'info', lines.append)
     check_checkpoint(runner)
-    assert lines == [f'load_from={path}: in the file, not used: head (1), '
-                     'momentum_encoder.head (1)']
+    assert lines == [
+        f'load_from={path}: in the file, not used: head (1), momentum_encoder.head (1)'
+    ]
     text = message(build(tmp_path, path, resume=True))
     assert 'unexpected in the file (2)' in text
 
@@ -154,14 +158,13 @@ def test_resuming_from_no_training_checkpoint(tmp_path, tiny, lack):
     text = message(build(tmp_path, path, resume=True))
     lacking = 'meta.epoch, meta.iter' if lack == 'meta' else lack
     assert text.startswith(
-        f'--resume {path} is no checkpoint that a run can go on from: it '
-        f'lacks {lacking}. ')
+        f'--resume {path} is no checkpoint that a run can go on from: it lacks {lacking}. '
+    )
     assert f'--init-from {path}' in text and f'load_from={path}' in text
 
 
 def test_resuming_another_model(tmp_path, tiny):
-    path = save(tmp_path / 'a.pth', {**tiny, 'backbone.conv1.bias': None},
-                training=True)
+    path = save(tmp_path / 'a.pth', {**tiny, 'backbone.conv1.bias': None}, training=True)
     text = message(build(tmp_path, path, resume=True))
     assert text.startswith(f'--resume {path} does not fit the model')
     assert 'Resume with the config and options that wrote the file' in text
@@ -172,8 +175,7 @@ def test_no_checkpoint_at_all(tmp_path, content):
     path = tmp_path / 'a.pth'
     if content is not None:
         path.write_bytes(content)
-    assert message(build(tmp_path, path)).startswith(
-        f'load_from={path} cannot be read: ')
+    assert message(build(tmp_path, path)).startswith(f'load_from={path} cannot be read: ')
 
 
 def test_a_file_of_something_else(tmp_path):
@@ -181,8 +183,7 @@ def test_a_file_of_something_else(tmp_path):
     assert 'holds a list' in message(build(tmp_path, tmp_path / 'a.pth'))
     for content in (dict(a=1), dict(state_dict=1)):
         torch.save(content, tmp_path / 'a.pth')
-        assert 'holds no weights' in message(
-            build(tmp_path, tmp_path / 'a.pth'))
+        assert 'holds no weights' in message(build(tmp_path, tmp_path / 'a.pth'))
 
 
 def test_the_remedy_of_a_test(tmp_path, tiny):
@@ -215,8 +216,9 @@ def test_resuming_a_shortened_queue(tmp_path):
     assert runner.epoch == 2
     assert torch.equal(start.queue, first.model.queue.features)
     # the last one of the work folder, for another model
-    cfg = config(DENSECL, images, tmp_path / 'run', 2, **options,
-                 **{'model.projector.hidden_channels': 4})
+    cfg = config(
+        DENSECL, images, tmp_path / 'run', 2, **options, **{'model.projector.hidden_channels': 4}
+    )
     cfg.resume = True
     cfg.experiment_name = 'resumed_other'
     text = message(Runner.from_cfg(cfg))

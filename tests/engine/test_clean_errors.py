@@ -51,12 +51,15 @@ def test_own_error_from_a_worker():
     assert 'Traceback' not in own_message(error)
 
 
-@pytest.mark.parametrize('function', [
-    lambda: torch.zeros(2) @ torch.zeros(3),
-    lambda: int('x'),
-    # fails inside our code, but our code did not raise it
-    lambda: check_options(None, 3),
-])
+@pytest.mark.parametrize(
+    'function',
+    [
+        lambda: torch.zeros(2) @ torch.zeros(3),
+        lambda: int('x'),
+        # fails inside our code, but our code did not raise it
+        lambda: check_options(None, 3),
+    ],
+)
 def test_unexpected_errors_keep_their_traceback(function):
     assert own_message(caught(function)) is None
     with pytest.raises(Exception) as kept, clean_errors():

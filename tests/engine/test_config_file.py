@@ -1,4 +1,5 @@
 """Packages that a config builds on are checked, never installed."""
+
 import importlib
 
 import mmengine.utils.package_utils as package_utils
@@ -30,8 +31,7 @@ def no_mmdet(monkeypatch):
         return import_module(name, *args)
 
     monkeypatch.setattr(compat.importlib, 'import_module', absent)
-    monkeypatch.setattr(package_utils, 'is_installed',
-                        lambda name: 'mmdet' not in name)
+    monkeypatch.setattr(package_utils, 'is_installed', lambda name: 'mmdet' not in name)
 
 
 def write(folder, **files):
@@ -47,8 +47,10 @@ def test_absent_package_is_named(no_mmdet):
 
 def test_absent_package_of_a_base_is_named(no_mmdet, tmp_path):
     config = write(
-        tmp_path, base=f"_base_ = 'mmdet::{NAME}'",
-        config="_base_ = ['./base.py', './config.py']\na = 1")
+        tmp_path,
+        base=f"_base_ = 'mmdet::{NAME}'",
+        config="_base_ = ['./base.py', './config.py']\na = 1",
+    )
     with pytest.raises(compat.VersionError, match='base.py: .*make setup'):
         load_config(config)
 
@@ -69,9 +71,10 @@ def test_installation_that_mmengine_would_not_find(monkeypatch):
 
 def test_configs_are_read(tmp_path):
     config = write(
-        tmp_path, base='a = 1',
-        config="_base_ = ['./base.py', "
-        "'mmpretrain::_base_/models/resnet18.py']\nb = 2")
+        tmp_path,
+        base='a = 1',
+        config="_base_ = ['./base.py', 'mmpretrain::_base_/models/resnet18.py']\nb = 2",
+    )
     cfg = load_config(config)
     assert (cfg.a, cfg.b, cfg.model.backbone.depth) == (1, 2, 18)
 
@@ -82,10 +85,14 @@ def test_faults_of_the_file_are_mmengines_to_name(tmp_path, text):
         load_config(write(tmp_path, config=text))
 
 
-@pytest.mark.parametrize('key, meant', [
-    ('optim_wraper', 'optim_wrapper'), ('custom_hook', 'custom_hooks'),
-    ('train_dataloder', 'train_dataloader')
-])
+@pytest.mark.parametrize(
+    'key, meant',
+    [
+        ('optim_wraper', 'optim_wrapper'),
+        ('custom_hook', 'custom_hooks'),
+        ('train_dataloder', 'train_dataloader'),
+    ],
+)
 def test_a_misspelt_key_of_a_config_file(tmp_path, key, meant):
     path = tmp_path / 'c.py'
     path.write_text(f'{key} = dict(a=1)\ntrain_pipeline = []\n')

@@ -20,8 +20,7 @@ SCHEDULED = {'model.end_momentum': 1.0, 'model.momentum': 0.9}
 @pytest.mark.parametrize('workers', [0, 2])
 def test_resumed_run_equals_an_uninterrupted_one(images, tmp_path, workers):
     options = {'train_dataloader.num_workers': workers, **SCHEDULED}
-    _, straight = train(
-        config(DENSECL, images, tmp_path / 'straight', epochs=4, **options))
+    _, straight = train(config(DENSECL, images, tmp_path / 'straight', epochs=4, **options))
     # stopped after two of the four epochs
     cfg = config(DENSECL, images, tmp_path / 'parts', epochs=4, **options)
     cfg.custom_hooks.append(dict(type=StopAfter, epochs=2))
@@ -37,6 +36,7 @@ def test_resumed_run_equals_an_uninterrupted_one(images, tmp_path, workers):
 
 class StopAfter(Hook):
     """Ends training in the middle, after the checkpoint of an epoch."""
+
     priority = 'LOWEST'
 
     def __init__(self, epochs):
@@ -48,10 +48,7 @@ class StopAfter(Hook):
 
 
 def test_seeds_make_runs_repeat_and_epochs_differ(images, tmp_path):
-    runs = [
-        train(config(DENSECL, images, tmp_path / str(i)))[1].losses
-        for i in range(2)
-    ]
+    runs = [train(config(DENSECL, images, tmp_path / str(i)))[1].losses for i in range(2)]
     assert runs[0] == runs[1]
     other = config(DENSECL, images, tmp_path / 'other')
     other.merge_from_dict({'randomness.seed': 1})
@@ -60,28 +57,23 @@ def test_seeds_make_runs_repeat_and_epochs_differ(images, tmp_path):
 
 def test_persistent_workers_are_refused(images, tmp_path):
     cfg = config(
-        DENSECL, images, tmp_path, **{
-            'train_dataloader.num_workers': 1,
-            'train_dataloader.persistent_workers': True
-        })
+        DENSECL,
+        images,
+        tmp_path,
+        **{'train_dataloader.num_workers': 1, 'train_dataloader.persistent_workers': True},
+    )
     with pytest.raises(ValueError, match='persistent_workers'):
         train(cfg)
 
 
 def test_momentum_schedule_knows_accumulation_and_extension(images, tmp_path):
-    cfg = config(
-        DENSECL, images, tmp_path, **SCHEDULED,
-        **{'optim_wrapper.accumulative_counts': 2})
+    cfg = config(DENSECL, images, tmp_path, **SCHEDULED, **{'optim_wrapper.accumulative_counts': 2})
     runner, _ = train(cfg)  # 2 epochs of 3 iterations, a step every second
     encoder = runner.model.momentum_encoder
     assert encoder.total_steps == 3 and encoder.num_updates == 3
     longer = config(
-        DENSECL,
-        images,
-        tmp_path,
-        epochs=4,
-        **SCHEDULED,
-        **{'optim_wrapper.accumulative_counts': 2})
+        DENSECL, images, tmp_path, epochs=4, **SCHEDULED, **{'optim_wrapper.accumulative_counts': 2}
+    )
     longer.resume = True
     runner, _ = train(longer)
     encoder = runner.model.momentum_encoder
@@ -119,17 +111,13 @@ def test_lambda_warms_up_with_mmpretrains_hook(images, tmp_path):
 
 def test_training_checkpoint_names_the_online_backbone(images, tmp_path):
     train(config(DENSECL, images, tmp_path, epochs=1))
-    state = torch.load(
-        tmp_path / 'epoch_1.pth', weights_only=False)['state_dict']
+    state = torch.load(tmp_path / 'epoch_1.pth', weights_only=False)['state_dict']
     prefixes = {k.split('.')[0] for k in state}
-    assert prefixes == {
-        'backbone', 'projector', 'momentum_encoder', 'queue', 'dense_queue'
-    }
+    assert prefixes == {'backbone', 'projector', 'momentum_encoder', 'queue', 'dense_queue'}
 
 
 def test_a_data_set_smaller_than_a_batch_is_refused(images, tmp_path):
-    cfg = config(DENSECL, images, tmp_path,
-                 **{'train_dataloader.batch_size': 14})
+    cfg = config(DENSECL, images, tmp_path, **{'train_dataloader.batch_size': 14})
     with pytest.raises(ValueError, match='13 images make no batch of 14'):
         train(cfg)
 
@@ -142,8 +130,7 @@ def test_skipped_files_are_counted_in_the_log(tmp_path):
         'train_dataloader.dataset.verify': False,
         'train_dataloader.batch_size': 5,
     }
-    runner, _ = train(
-        config(DENSECL, folder, tmp_path / 'run', epochs=1, **options))
+    runner, _ = train(config(DENSECL, folder, tmp_path / 'run', epochs=1, **options))
     log = next((tmp_path / 'run').glob('*/*.log')).read_text()
     assert '1 of 10 files could not be read' in log
 
@@ -156,10 +143,8 @@ def test_mixed_precision_recipes_run_in_float32_on_cpu(images, tmp_path):
         images,
         tmp_path,
         epochs=1,
-        **{
-            'optim_wrapper.type': 'AmpOptimWrapper',
-            'optim_wrapper.loss_scale': 'dynamic'
-        })
+        **{'optim_wrapper.type': 'AmpOptimWrapper', 'optim_wrapper.loss_scale': 'dynamic'},
+    )
     _, recorder = train(cfg)
     assert len(recorder.losses) == 3
 
@@ -192,12 +177,11 @@ def test_resume_finds_the_image_order_without_a_given_seed(images, tmp_path):
     sampler.set_epoch(1)
     dataset = runner.train_dataloader.dataset
     expected = [dataset.get_data_info(i)['img_path'] for i in sampler]
-    assert second == expected[:len(second)] and len(second) == 12
+    assert second == expected[: len(second)] and len(second) == 12
 
 
 def test_starting_from_weights_starts_the_schedule_anew(images, tmp_path):
-    runner, _ = train(
-        config(DENSECL, images, tmp_path / 'first', **SCHEDULED))
+    runner, _ = train(config(DENSECL, images, tmp_path / 'first', **SCHEDULED))
     cfg = config(DENSECL, images, tmp_path / 'second', **SCHEDULED)
     cfg.load_from = str(tmp_path / 'first' / 'epoch_2.pth')
     _, recorder = train(cfg)
@@ -219,10 +203,7 @@ def test_starting_from_weights_starts_the_schedule_anew(images, tmp_path):
 
         def before_train(self, runner):
             own = runner.model.momentum_encoder.state_dict()
-            seen.update({
-                k: torch.equal(v, own[k])
-                for k, v in state.items()
-            })
+            seen.update({k: torch.equal(v, own[k]) for k, v in state.items()})
 
     cfg.custom_hooks.append(dict(type=Start))
     train(cfg)
@@ -233,7 +214,6 @@ def test_an_optimizer_without_the_online_networks_is_refused(images, tmp_path):
     cfg = config(DENSECL, images, tmp_path, epochs=1)
     runner = Runner.from_cfg(cfg)
     other = torch.nn.Linear(1, 1)
-    runner.optim_wrapper = OptimWrapper(
-        torch.optim.SGD(other.parameters(), lr=0.1))
+    runner.optim_wrapper = OptimWrapper(torch.optim.SGD(other.parameters(), lr=0.1))
     with pytest.raises(ValueError, match='never move'):
         runner.train()

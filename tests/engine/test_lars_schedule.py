@@ -1,4 +1,5 @@
 """The learning rates of PixPro's recipe."""
+
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,12 @@ SCHEDULES = Path(__file__).parents[2] / 'configs/_base_/schedules'
 
 def rates(schedulers, lr, epochs, epoch_length):
     """Learning rate of every step, by mmengine's schedulers."""
-    wrapper = OptimWrapper(
-        torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr))
+    wrapper = OptimWrapper(torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=lr))
     with DefaultScope.overwrite_default_scope('dense_ssl'):
         built = [
             PARAM_SCHEDULERS.build(
-                cfg,
-                default_args=dict(
-                    optimizer=wrapper, epoch_length=epoch_length))
+                cfg, default_args=dict(optimizer=wrapper, epoch_length=epoch_length)
+            )
             for cfg in schedulers
         ]
     out = []
@@ -37,9 +36,9 @@ def rates(schedulers, lr, epochs, epoch_length):
 def test_ends_of_the_schedule(epochs):
     cfg = Config.fromfile(SCHEDULES / f'lars_coslr_{epochs}e.py')
     assert cfg.train_cfg.max_epochs == epochs
-    lr = rates(cfg.param_scheduler, 4., epochs, 4)
+    lr = rates(cfg.param_scheduler, 4.0, epochs, 4)
     assert lr[0] == pytest.approx(0.04)
-    assert lr[19:21] == pytest.approx([4., 4.])
+    assert lr[19:21] == pytest.approx([4.0, 4.0])
     assert lr[-1] < 4 * 1e-4
     assert (np.diff(lr)[:19] > 0).all() and (np.diff(lr)[20:] < 0).all()
 
@@ -55,8 +54,7 @@ def test_against_the_released_schedule():
         lr, epochs, length, warmup, divisor, eta_min = z['lr/hyper']
         released = z['lr/used_at_iter']
     epochs, length, warmup = int(epochs), int(length), int(warmup)
-    schedulers = Config.fromfile(SCHEDULES /
-                                 'lars_coslr_100e.py').param_scheduler
+    schedulers = Config.fromfile(SCHEDULES / 'lars_coslr_100e.py').param_scheduler
     linear, cosine = schedulers
     assert linear.start_factor == 1 / divisor and cosine.eta_min == eta_min
     linear.end = cosine.begin = warmup
@@ -70,4 +68,4 @@ def test_against_the_released_schedule():
     assert np.allclose(ours[:steps], start + (lr - start) * i / (steps - 1))
     # so ours lies between the released rate of this step and of the next
     assert (ours[:steps] >= released[:steps] - 1e-12).all()
-    assert (ours[:steps] <= released[1:steps + 1] + 1e-12).all()
+    assert (ours[:steps] <= released[1 : steps + 1] + 1e-12).all()

@@ -1,4 +1,5 @@
 """Options for speed: all algorithms train with them, to the same losses."""
+
 import argparse
 import os
 import shutil
@@ -13,9 +14,9 @@ from mmengine.registry import RUNNERS
 from dense_ssl.engine.device_colour import leave_colours_to_device
 from dense_ssl.engine.devices import prepare_devices
 from dense_ssl.engine.fast_runner import checkpoint_activations
-from dense_ssl.engine.train_options import (add_train_arguments,
-                                            merge_train_arguments)
+from dense_ssl.engine.train_options import add_train_arguments, merge_train_arguments
 from dense_ssl.registry import HOOKS
+
 from ..distributed import run_distributed
 from ..models.tiny_mcl import mcl_config
 from .runs import CONFIGS, Recorder, config, image_folder, train
@@ -41,8 +42,9 @@ def recipe(name, images, work_dir, *arguments):
         cfg.model = mcl_config()
         del cfg.model['data_preprocessor']
     else:
-        options = {'model.queue_len': 8} if name == DENSECL else {
-            'model.propagation.in_channels': 4}
+        options = (
+            {'model.queue_len': 8} if name == DENSECL else {'model.propagation.in_channels': 4}
+        )
         options['model.projector.out_channels'] = 4
         cfg = config(name, images, work_dir, epochs=1, **options)
     # Small steps: the recipes' own would blow rounding up.
@@ -72,13 +74,13 @@ def test_layout_and_recomputation_change_no_loss(images, tmp_path, name):
     cfg = recipe(name, images, tmp_path / 'b', '--channels-last')
     cfg.speed.checkpoint = ['backbone']
     runner, fast = train_fast(cfg)
-    weight = next(p for p in runner.model.backbone.parameters()
-                  if p.dim() == 4)
+    weight = next(p for p in runner.model.backbone.parameters() if p.dim() == 4)
     assert weight.is_contiguous(memory_format=torch.channels_last)
     assert fast.losses == pytest.approx(plain.losses, rel=1e-3)
     # running statistics, too, moved once a step
-    for (key, a), (_, b) in zip(before.model.backbone.named_buffers(),
-                                runner.model.backbone.named_buffers()):
+    for (key, a), (_, b) in zip(
+        before.model.backbone.named_buffers(), runner.model.backbone.named_buffers()
+    ):
         if 'running' in key:
             assert torch.allclose(a, b, rtol=1e-3, atol=1e-4), key
 
@@ -94,21 +96,22 @@ def test_colours_on_the_device(images, tmp_path, name):
     out = runner.model.data_preprocessor(batch, True)
     mean = torch.tensor([123.675, 116.28, 103.53])[:, None, None]
     std = torch.tensor([58.395, 57.12, 57.375])[:, None, None]
-    changed = [((x * std + mean) - u.float()).abs().mean() > 1
-               for x, u in zip(out['inputs'], batch['inputs'])]
+    changed = [
+        ((x * std + mean) - u.float()).abs().mean() > 1
+        for x, u in zip(out['inputs'], batch['inputs'])
+    ]
     assert all(changed)
 
 
 @HOOKS.register_module()
 class WatchDtype(Hook):
     """Keeps the dtypes that the online backbone computes in."""
+
     seen = set()
 
     def before_train(self, runner):
-        conv = next(m for m in runner.model.backbone.modules()
-                    if isinstance(m, torch.nn.Conv2d))
-        conv.register_forward_hook(
-            lambda module, x, y: self.seen.add(y.dtype))
+        conv = next(m for m in runner.model.backbone.modules() if isinstance(m, torch.nn.Conv2d))
+        conv.register_forward_hook(lambda module, x, y: self.seen.add(y.dtype))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='the CPU path')
@@ -121,7 +124,7 @@ def test_bfloat16(images, tmp_path, name):
     runner, mixed = train(cfg)
     assert WatchDtype.seen == {torch.bfloat16}
     assert mixed.losses != plain.losses
-    assert mixed.losses == pytest.approx(plain.losses, rel=.03)
+    assert mixed.losses == pytest.approx(plain.losses, rel=0.03)
     assert {p.dtype for p in runner.model.parameters()} == {torch.float32}
 
 
@@ -132,8 +135,7 @@ def test_compiled_backbones(images, tmp_path, name):
     _, plain = train(recipe(name, images, tmp_path / 'a'))
     _, fast = train_fast(recipe(name, images, tmp_path / 'b', '--compile'))
     assert fast.losses == pytest.approx(plain.losses, rel=1e-3)
-    keys = torch.load(
-        tmp_path / 'b' / 'epoch_1.pth', weights_only=False)['state_dict']
+    keys = torch.load(tmp_path / 'b' / 'epoch_1.pth', weights_only=False)['state_dict']
     assert not [k for k in keys if '_orig_mod' in k]
 
 
@@ -142,8 +144,7 @@ def test_data_wait_is_logged(images, tmp_path):
     cfg.default_hooks.logger.interval = 2
     runner, _ = train(cfg)
     hub = runner.message_hub
-    waited, whole = (hub.get_scalar(f'train/{name}').data[0]
-                     for name in ('data_time', 'time'))
+    waited, whole = (hub.get_scalar(f'train/{name}').data[0] for name in ('data_time', 'time'))
     shares = hub.get_scalar('train/data_wait').data[0]
     assert len(shares) == 2 and all(0 < s < 1 for s in shares)
     # both iterations that the line of the log stands for
@@ -160,6 +161,7 @@ def test_compiling_and_recomputation_exclude_each_other(images, tmp_path):
 @HOOKS.register_module()
 class WatchQueues(Hook):
     """Keeps the queues that training starts with."""
+
     seen = []
 
     def before_train_epoch(self, runner):
@@ -170,8 +172,7 @@ class WatchQueues(Hook):
 
 def queues_of_two_processes(rank, world, images, work_dir):
     os.environ['LOCAL_RANK'] = str(rank)
-    cfg = config(
-        DENSECL, images, work_dir, epochs=1, **{'model.queue_len': 64})
+    cfg = config(DENSECL, images, work_dir, epochs=1, **{'model.queue_len': 64})
     cfg.custom_hooks.append(dict(type='WatchQueues'))
     cfg.launcher = 'pytorch'
     cfg.randomness.diff_rank_seed = True
@@ -184,8 +185,7 @@ def queues_of_two_processes(rank, world, images, work_dir):
 
 def test_channels_last_queues_start_alike(tmp_path):
     images = image_folder(tmp_path / 'images', 40)
-    first, second = run_distributed(
-        queues_of_two_processes, args=(str(images), str(tmp_path)))
+    first, second = run_distributed(queues_of_two_processes, args=(str(images), str(tmp_path)))
     assert len(first) == 2
     for a, b in zip(first, second):
         assert len(a) == 32  # shortened to fit the images
@@ -193,7 +193,6 @@ def test_channels_last_queues_start_alike(tmp_path):
 
 
 class TestMerge:
-
     def cfg(self, *arguments):
         cfg = Config.fromfile(CONFIGS / DENSECL)
         parser = argparse.ArgumentParser()
@@ -204,7 +203,9 @@ class TestMerge:
     def colours(self, cfg):
         views = cfg.train_dataloader.dataset.pipeline[1]
         return {
-            s.get('on_device', False) for p in views.transforms for s in p
+            s.get('on_device', False)
+            for p in views.transforms
+            for s in p
             if s.type == 'RandomColour'
         }
 
@@ -219,15 +220,16 @@ class TestMerge:
     def test_an_inherited_packing_learns_the_key(self):
         cfg = Config.fromfile(CONFIGS / DENSECL)
         pack = cfg.train_dataloader.dataset.pipeline[-1]
-        pack.algorithm_keys = ('view_boxes', )
+        pack.algorithm_keys = ('view_boxes',)
         assert leave_colours_to_device(cfg) == 1
         assert tuple(pack.algorithm_keys) == ('view_boxes', 'view_colours')
 
     def test_another_preprocessor_is_refused(self, monkeypatch):
         monkeypatch.setattr(
-            Config, 'fromfile',
-            lambda path: Config(dict(
-                data_preprocessor=dict(type='SelfSupDataPreprocessor'))))
+            Config,
+            'fromfile',
+            lambda path: Config(dict(data_preprocessor=dict(type='SelfSupDataPreprocessor'))),
+        )
         with pytest.raises(ValueError, match='DenseDataPreprocessor'):
             self.cfg('--colour', 'device')
 
@@ -238,16 +240,13 @@ class TestMerge:
         assert cfg.speed == dict(channels_last=True, compile=True)
         cfg = self.cfg('--checkpoint-activations')
         assert cfg.runner_type == 'dense_ssl.FastRunner'
-        assert cfg.speed == dict(
-            checkpoint=[f'backbone.layer{i}' for i in (1, 2, 3, 4)])
+        assert cfg.speed == dict(checkpoint=[f'backbone.layer{i}' for i in (1, 2, 3, 4)])
 
 
 def test_checkpointing_minds_norms_that_are_exchanged_later():
     torch.manual_seed(0)
     nets = [
-        torch.nn.Sequential(
-            torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
-        for _ in range(2)
+        torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4)) for _ in range(2)
     ]
     nets[1].load_state_dict(nets[0].state_dict())
     checkpoint_activations(nets[1])

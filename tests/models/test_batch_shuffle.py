@@ -2,12 +2,13 @@ import numpy as np
 import torch
 
 from dense_ssl.models.batch_shuffle import BatchShuffle
+
 from ..distributed import run_distributed
 
 
 def round_trip(rank, world, batch):
     torch.manual_seed(rank)
-    x = torch.arange(batch)[:, None] + 100. * rank
+    x = torch.arange(batch)[:, None] + 100.0 * rank
     shuffle = BatchShuffle(batch, x.device)
     mixed = shuffle.shuffle(x)
     back = shuffle.unshuffle(mixed * 2)
@@ -17,7 +18,7 @@ def round_trip(rank, world, batch):
 
 def test_exchanges_samples_and_brings_them_home():
     for batch in (4, 5):
-        results = run_distributed(round_trip, args=(batch, ))
+        results = run_distributed(round_trip, args=(batch,))
         everything = np.concatenate([r[0] for r in results])
         mixed = np.concatenate([r[1] for r in results])
         assert sorted(everything.ravel()) == sorted(mixed.ravel())

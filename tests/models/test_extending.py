@@ -1,10 +1,12 @@
 """The README's example of an own correspondence, as it stands there."""
+
 import re
 from pathlib import Path
 
 import torch
 
 from dense_ssl.models.correspondence import Correspondence, ViewMap
+
 from .tiny import densecl
 
 README = Path(__file__).resolve().parents[2] / 'README.md'
@@ -24,7 +26,6 @@ def test_own_correspondence_of_the_readme():
 def test_a_correspondence_without_a_limit_pairs_the_closest():
 
     class First(Correspondence):
-
         def closeness(self, a, b):
             return torch.tensor([[[0.3, 0.1, 0.2]] * 2])
 

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dense_ssl.models import FeatureQueue
+
 from ..distributed import run_distributed
 
 
@@ -18,9 +19,7 @@ def plain_ring(start, batches):
     return ring, pointer
 
 
-@given(
-    length=st.integers(1, 12),
-    sizes=st.lists(st.integers(1, 30), max_size=6))
+@given(length=st.integers(1, 12), sizes=st.lists(st.integers(1, 30), max_size=6))
 @settings(max_examples=60, deadline=None)
 def test_wraps_at_any_batch_size(length, sizes):
     queue = FeatureQueue(length, 3)
@@ -67,7 +66,7 @@ def gathered(rank, world):
     torch.manual_seed(0)
     queue = FeatureQueue(7, 2)
     for step in range(3):
-        queue.enqueue(torch.arange(4.).view(2, 2) + 100 * step + 10 * rank)
+        queue.enqueue(torch.arange(4.0).view(2, 2) + 100 * step + 10 * rank)
     return queue.features.numpy(), queue.pointer
 
 
@@ -77,10 +76,8 @@ def test_processes_hold_the_same_queue():
     queue = FeatureQueue(7, 2)
     for step in range(3):
         queue.enqueue(
-            torch.cat([
-                torch.arange(4.).view(2, 2) + 100 * step + 10 * rank
-                for rank in range(2)
-            ]))
+            torch.cat([torch.arange(4.0).view(2, 2) + 100 * step + 10 * rank for rank in range(2)])
+        )
     for features, pointer in results:
         assert torch.equal(torch.from_numpy(features), queue.features)
         assert pointer == queue.pointer == 5

@@ -20,9 +20,7 @@ def plain(query, positive, queue, temperature):
 
 def batch(rows=7, dim=5, length=11, dtype=torch.float64):
     torch.manual_seed(0)
-    q, k, n = (
-        F.normalize(torch.randn(r, dim, dtype=dtype), dim=1)
-        for r in (rows, rows, length))
+    q, k, n = (F.normalize(torch.randn(r, dim, dtype=dtype), dim=1) for r in (rows, rows, length))
     return q.requires_grad_(), k.requires_grad_(), n
 
 
@@ -54,16 +52,15 @@ def test_single_precision_at_the_edge_of_both_ways(temperature):
 
 def test_gradcheck():
     q, k, n = batch(4, 3, 6)
-    assert torch.autograd.gradcheck(
-        lambda q, k: queue_info_nce(q, k, n, 0.2), (q, k))
+    assert torch.autograd.gradcheck(lambda q, k: queue_info_nce(q, k, n, 0.2), (q, k))
 
 
 def test_queue_may_change_before_backward():
     q, k, n = batch()
-    expected, = torch.autograd.grad(queue_info_nce(q, k, n, .2).sum(), q)
-    loss = queue_info_nce(q, k, n, .2).sum()
+    (expected,) = torch.autograd.grad(queue_info_nce(q, k, n, 0.2).sum(), q)
+    loss = queue_info_nce(q, k, n, 0.2).sum()
     n.zero_()
-    actual, = torch.autograd.grad(loss, q)
+    (actual,) = torch.autograd.grad(loss, q)
     assert torch.equal(actual, expected)
 
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from dense_ssl.models import MomentumEncoder
 from dense_ssl.models.momentum_encoder import cosine_momentum
+
 from ..data_paths import shared_fixtures
 
 
@@ -30,10 +31,7 @@ def test_follows_each_optimizer_step():
     expected = [p.detach().clone() for p in net.parameters()]
     for _ in range(3):
         step(net, optimizer)
-        expected = [
-            0.9 * e + 0.1 * p.detach()
-            for e, p in zip(expected, net.parameters())
-        ]
+        expected = [0.9 * e + 0.1 * p.detach() for e, p in zip(expected, net.parameters())]
     for e, p in zip(expected, twin.net.parameters()):
         assert torch.allclose(e, p, atol=1e-6)
         assert not p.requires_grad
@@ -57,8 +55,7 @@ def test_ignores_other_optimizers():
 
 def test_counts_optimizer_steps_under_accumulation():
     net, twin = make()
-    wrapper = OptimWrapper(
-        torch.optim.SGD(net.parameters(), lr=0.1), accumulative_counts=3)
+    wrapper = OptimWrapper(torch.optim.SGD(net.parameters(), lr=0.1), accumulative_counts=3)
     wrapper.initialize_count_status(net, 0, 7)
     for _ in range(7):
         wrapper.update_params(net(torch.randn(5, 3)).sum())
@@ -93,8 +90,7 @@ def test_step_counter_survives_a_checkpoint():
 def test_schedule():
     for k in (0, 1, 50, 100, 200):
         expected = 1 - 0.01 * (cos(pi * min(k, 100) / 100) + 1) / 2
-        assert cosine_momentum(0.99, 1.0, k, 100) == pytest.approx(
-            expected, abs=1e-15)
+        assert cosine_momentum(0.99, 1.0, k, 100) == pytest.approx(expected, abs=1e-15)
     _, first = make(momentum=0.99, end_momentum=1.0, first_step=0)
     first.set_total_steps(10)
     assert first.current_momentum() == 0.99
@@ -105,8 +101,7 @@ def test_schedule_of_the_released_code(name):
     with np.load(shared_fixtures() / f'{name}.npz') as z:
         base, total = float(z['ema/base']), int(z['ema/K'])
         for k, m in zip(z['ema/k'], z['ema/momentum']):
-            assert cosine_momentum(base, 1.0, int(k), total) == pytest.approx(
-                float(m), abs=1e-12)
+            assert cosine_momentum(base, 1.0, int(k), total) == pytest.approx(float(m), abs=1e-12)
 
 
 @pytest.mark.parametrize('key', ['momentum', 'end_momentum'])

@@ -1,4 +1,5 @@
 """Where every pixel of a montage comes from."""
+
 from math import ceil
 
 import numpy as np
@@ -7,8 +8,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dense_ssl.models.montage import (MontageAssembler, assemble, cut_cells,
-                                      draw_cells, lay_out_cells)
+from dense_ssl.models.montage import (
+    MontageAssembler,
+    assemble,
+    cut_cells,
+    draw_cells,
+    lay_out_cells,
+)
 from tests.data_paths import shared_fixtures
 from tests.recipe import rng
 
@@ -29,8 +35,7 @@ def reference(images, labels, ratio, step):
             for x in range(ratio * side):
                 cell = (y // side) * ratio + x // side
                 image = images[labels[m, cell]]
-                out[m, :, y, x] = image[:, (y % side) * step,
-                                        (x % side) * step]
+                out[m, :, y, x] = image[:, (y % side) * step, (x % side) * step]
     return out
 
 
@@ -40,16 +45,15 @@ def reference(images, labels, ratio, step):
     batch=st.integers(1, 7),
     montages=st.integers(1, 3),
     side=st.integers(1, 3),
-    direct=st.booleans())
+    direct=st.booleans(),
+)
 def test_every_pixel_has_its_origin(ratio, batch, montages, side, direct):
     size = side if direct else side * ratio
     images = numbered(batch, size)
-    out, labels = MontageAssembler(ratio)(
-        images, montages, montage_size=side * ratio)
+    out, labels = MontageAssembler(ratio)(images, montages, montage_size=side * ratio)
     assert labels.shape == (montages, ratio**2)
     assert labels.dtype == torch.int64
-    assert torch.equal(
-        out, reference(images, labels, ratio, 1 if direct else ratio))
+    assert torch.equal(out, reference(images, labels, ratio, 1 if direct else ratio))
 
 
 @settings(max_examples=50, deadline=None)
@@ -62,9 +66,7 @@ def test_images_are_drawn_equally_often(batch, cells):
 
 
 def test_draw_is_random_and_repeatable():
-    draws = [
-        draw_cells(64, 64, torch.Generator().manual_seed(s)) for s in (1, 1, 2)
-    ]
+    draws = [draw_cells(64, 64, torch.Generator().manual_seed(s)) for s in (1, 1, 2)]
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
     assert not torch.equal(draws[0], torch.arange(64))
@@ -91,7 +93,8 @@ def test_released_montages(tag):
     axes = [torch.arange(k) for k in (n, c, s, s)]
     images = sum(
         f * a.reshape([-1 if i == j else 1 for j in range(4)])
-        for i, (f, a) in enumerate(zip((1000, 500, 20, 1), axes)))
+        for i, (f, a) in enumerate(zip((1000, 500, 20, 1), axes))
+    )
     perm = rng(f'mcl.montage.{tag}').permutation(ratio**2 * b)
     labels = torch.from_numpy(perm % n)
     assert np.array_equal(labels, data[f'montage/{tag}/labels'])
@@ -99,15 +102,18 @@ def test_released_montages(tag):
     assert np.array_equal(out, data[f'montage/{tag}/out'])
 
 
-@pytest.mark.parametrize('call, message', [
-    (lambda: MontageAssembler(4)(numbered(2, 6), 1), 'multiple of 4'),
-    (lambda: MontageAssembler(2)(numbered(2, 6), 0), 'cannot be filled'),
-    (lambda: MontageAssembler(2)(numbered(2, 6)[:0], 1), 'cannot be filled'),
-    (lambda: MontageAssembler(2)(numbered(2, 6)[..., :4], 1), 'square'),
-    (lambda: MontageAssembler(2)(numbered(2, 6), 1, None, 8), 'or 4'),
-    (lambda: MontageAssembler(0), 'ratio=0'),
-    (lambda: cut_cells(torch.zeros(1, 1, 9, 9), 2), 'view_size'),
-])
+@pytest.mark.parametrize(
+    'call, message',
+    [
+        (lambda: MontageAssembler(4)(numbered(2, 6), 1), 'multiple of 4'),
+        (lambda: MontageAssembler(2)(numbered(2, 6), 0), 'cannot be filled'),
+        (lambda: MontageAssembler(2)(numbered(2, 6)[:0], 1), 'cannot be filled'),
+        (lambda: MontageAssembler(2)(numbered(2, 6)[..., :4], 1), 'square'),
+        (lambda: MontageAssembler(2)(numbered(2, 6), 1, None, 8), 'or 4'),
+        (lambda: MontageAssembler(0), 'ratio=0'),
+        (lambda: cut_cells(torch.zeros(1, 1, 9, 9), 2), 'view_size'),
+    ],
+)
 def test_bad_sizes_are_explained(call, message):
     with pytest.raises(ValueError, match=message):
         call()

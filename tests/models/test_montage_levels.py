@@ -1,4 +1,5 @@
 """One side's batch, level after level."""
+
 import pytest
 import torch
 
@@ -8,12 +9,15 @@ from dense_ssl.models.montage_levels import MontageLevels
 RELEASED = ((1, 2, 4, 8), (1, 1 / 4, 1 / 16, 1 / 32), (3, 2, 1, 0))
 
 
-@pytest.mark.parametrize('batch, counts', [
-    (128, (128, 32, 8, 4)),
-    (100, (100, 25, 6, 3)),
-    (5, (5, 1, 1, 1)),
-    (1, (1, 1, 1, 1)),
-])
+@pytest.mark.parametrize(
+    'batch, counts',
+    [
+        (128, (128, 32, 8, 4)),
+        (100, (100, 25, 6, 3)),
+        (5, (5, 1, 1, 1)),
+        (1, (1, 1, 1, 1)),
+    ],
+)
 def test_counts_never_reach_zero(batch, counts):
     assert MontageLevels(*RELEASED).counts(batch) == counts
 
@@ -21,10 +25,7 @@ def test_counts_never_reach_zero(batch, counts):
 @pytest.mark.parametrize('direct', [False, True])
 def test_levels_hold_their_own_view(direct):
     levels = MontageLevels(*RELEASED)
-    views = [
-        torch.randn(6, 3, *[16 // r if direct else 16] * 2)
-        for r in levels.ratios
-    ]
+    views = [torch.randn(6, 3, *[16 // r if direct else 16] * 2) for r in levels.ratios]
     side = levels(views)
     assert side.counts == (6, 1, 1, 1)
     assert torch.equal(side.images[:6], views[0])
@@ -47,14 +48,17 @@ def test_levels_and_sides_draw_anew():
     assert all(map(torch.equal, first.labels, again.labels))
 
 
-@pytest.mark.parametrize('args, message', [
-    (((1, 2), (1, ), (1, 0)), 'one entry for each'),
-    (((2, 4), (1, 1), (1, 0)), 'plain images'),
-    (((1, 2), (1 / 2, 1), (1, 0)), 'plain images'),
-    (((1, 2), (1, 0), (1, 0)), 'cannot be filled'),
-    (((1, 2), (1, 1), (0, 1)), 'descend'),
-    (((1, 2), (1, 1), (0, -1)), 'negative'),
-])
+@pytest.mark.parametrize(
+    'args, message',
+    [
+        (((1, 2), (1,), (1, 0)), 'one entry for each'),
+        (((2, 4), (1, 1), (1, 0)), 'plain images'),
+        (((1, 2), (1 / 2, 1), (1, 0)), 'plain images'),
+        (((1, 2), (1, 0), (1, 0)), 'cannot be filled'),
+        (((1, 2), (1, 1), (0, 1)), 'descend'),
+        (((1, 2), (1, 1), (0, -1)), 'negative'),
+    ],
+)
 def test_bad_levels_are_explained(args, message):
     with pytest.raises(ValueError, match=message):
         MontageLevels(*args)

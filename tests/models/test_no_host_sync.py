@@ -1,4 +1,5 @@
 """No step makes the host wait for the device."""
+
 import numpy as np
 import pytest
 import torch
@@ -7,11 +8,11 @@ from mmpretrain.structures import DataSample
 from dense_ssl.datasets import RandomColour
 from dense_ssl.engine.optimizers import LARS
 from dense_ssl.registry import MODELS
+
 from . import tiny
 from .tiny_mcl import mcl_config
 
-gpu = pytest.mark.skipif(
-    not torch.cuda.is_available(), reason='needs a CUDA device')
+gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
 
 
 def pixpro():
@@ -19,12 +20,10 @@ def pixpro():
         dict(
             type='dense_ssl.PixPro',
             backbone=dict(type='TinyBackbone'),
-            projector=dict(
-                type='PixelProjector',
-                in_channels=8,
-                hidden_channels=8,
-                out_channels=4),
-            propagation=dict(type='PixelPropagation', in_channels=4)))
+            projector=dict(type='PixelProjector', in_channels=8, hidden_channels=8, out_channels=4),
+            propagation=dict(type='PixelPropagation', in_channels=4),
+        )
+    )
 
 
 def pixcontrast():
@@ -32,11 +31,9 @@ def pixcontrast():
         dict(
             type='dense_ssl.PixContrast',
             backbone=dict(type='TinyBackbone'),
-            projector=dict(
-                type='PixelProjector',
-                in_channels=8,
-                hidden_channels=8,
-                out_channels=4)))
+            projector=dict(type='PixelProjector', in_channels=8, hidden_channels=8, out_channels=4),
+        )
+    )
 
 
 def mcl(mode):
@@ -47,8 +44,10 @@ def mcl(mode):
 
 METHODS = {
     'densecl': (tiny.densecl, 2),
-    'densecl geometric': (lambda: tiny.densecl(
-        correspondence=dict(type='GeometricCorrespondence')), 2),
+    'densecl geometric': (
+        lambda: tiny.densecl(correspondence=dict(type='GeometricCorrespondence')),
+        2,
+    ),
     'pixpro': (pixpro, 2),
     'pixcontrast': (pixcontrast, 2),
     'mcl selected': (lambda: mcl('selected'), 8),
@@ -58,21 +57,16 @@ METHODS = {
 
 def batch(views, count=4, size=64):
     """uint8 views in pinned memory, with boxes and colours."""
-    colour = RandomColour(
-        .4, .4, .4, .1, blur_prob=.5, solarise_prob=.3)
+    colour = RandomColour(0.4, 0.4, 0.4, 0.1, blur_prob=0.5, solarise_prob=0.3)
     samples = []
     for _ in range(count):
         sample = DataSample()
         corner = np.random.rand(views, 2).astype(np.float32) / 2
-        sample.set_field(
-            np.concatenate([corner, corner + .5], 1), 'view_boxes')
-        sample.set_field(
-            np.stack([colour.draw().row() for _ in range(views)]),
-            'view_colours')
+        sample.set_field(np.concatenate([corner, corner + 0.5], 1), 'view_boxes')
+        sample.set_field(np.stack([colour.draw().row() for _ in range(views)]), 'view_colours')
         samples.append(sample)
     inputs = [
-        torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8)
-        for _ in range(views)
+        torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8) for _ in range(views)
     ]
     if torch.cuda.is_available():
         inputs = [x.pin_memory() for x in inputs]
@@ -103,7 +97,7 @@ def prepare(name):
 def test_step(name):
     model, views = prepare(name)
     model.cuda()
-    optimizer = LARS(model.parameters(), lr=.1, weight_decay=1e-5)
+    optimizer = LARS(model.parameters(), lr=0.1, weight_decay=1e-5)
     step(model, optimizer, batch(views))  # buffers and kernels are made here
     data = batch(views)
     torch.cuda.synchronize()
@@ -132,7 +126,8 @@ class NoReading(torch.utils._python_dispatch.TorchDispatchMode):
         if func is torch.ops.aten.index.Tensor:
             masks = [i for i in args[1] if i is not None]
             assert all(i.dtype is not torch.bool for i in masks), (
-                'indexing by a mask waits for the device')
+                'indexing by a mask waits for the device'
+            )
         return func(*args, **(kwargs or {}))
 
 
@@ -140,8 +135,7 @@ class NoReading(torch.utils._python_dispatch.TorchDispatchMode):
 def test_step_reads_nothing_back(name):
     model, views = prepare(name)
     # in groups, as on an accelerator
-    optimizer = LARS(
-        model.parameters(), lr=.1, weight_decay=1e-5, foreach=True)
+    optimizer = LARS(model.parameters(), lr=0.1, weight_decay=1e-5, foreach=True)
     data = batch(views)
     with NoReading():
         loss = step(model, optimizer, data)
@@ -150,7 +144,6 @@ def test_step_reads_nothing_back(name):
 
 def test_the_guard_guards():
     x = torch.ones(3)
-    for read in (lambda: x[0].item(), lambda: x[x > 0], lambda: bool(x[0]),
-                 lambda: x.nonzero()):
+    for read in (lambda: x[0].item(), lambda: x[x > 0], lambda: bool(x[0]), lambda: x.nonzero()):
         with NoReading(), pytest.raises(AssertionError, match='waits'):
             read()

@@ -1,4 +1,5 @@
 """Every PixPro model and optimiser builds and takes a step."""
+
 import copy
 from pathlib import Path
 
@@ -10,20 +11,28 @@ from mmengine.registry import DefaultScope
 
 from dense_ssl.engine import LARS
 from dense_ssl.registry import MODELS
+
 from .test_pixpro import BOXES
 from .tiny import samples
 
-CONFIGS = sorted(
-    (Path(__file__).parents[2] / 'configs/pixpro').glob('*.py'))
+CONFIGS = sorted((Path(__file__).parents[2] / 'configs/pixpro').glob('*.py'))
 NAMES = [p.stem for p in CONFIGS]
 REQUIRED = [
-    f'{method}_resnet50_8xb128-coslr-{schedule}' for method, schedule in (
-        ('pixpro', '100e_in1k'), ('pixpro', '400e_in1k'),
-        ('pixpro', '800e_coco'), ('pixpro', '100e_folder'),
-        ('pixpro-inst', '100e_in1k'), ('pixcontrast', '100e_in1k'),
-        ('pixcontrast', '800e_coco'), ('pixcontrast', '100e_folder'),
-        ('pixpro-fpn', '100e_in1k'), ('pixpro-fpn', '100e_folder'),
-        ('pixpro-fpn-head', '100e_in1k'), ('pixpro-fpn-head', '100e_folder'))
+    f'{method}_resnet50_8xb128-coslr-{schedule}'
+    for method, schedule in (
+        ('pixpro', '100e_in1k'),
+        ('pixpro', '400e_in1k'),
+        ('pixpro', '800e_coco'),
+        ('pixpro', '100e_folder'),
+        ('pixpro-inst', '100e_in1k'),
+        ('pixcontrast', '100e_in1k'),
+        ('pixcontrast', '800e_coco'),
+        ('pixcontrast', '100e_folder'),
+        ('pixpro-fpn', '100e_in1k'),
+        ('pixpro-fpn', '100e_folder'),
+        ('pixpro-fpn-head', '100e_in1k'),
+        ('pixpro-fpn-head', '100e_folder'),
+    )
 ]
 
 
@@ -40,10 +49,9 @@ def shrink(model):
         if key.endswith(('projector', 'predictor')):
             part.hidden_channels = 32
             part.out_channels = 16
-            part.in_channels = {
-                'instance_projector': 512,
-                'instance_predictor': 16
-            }.get(key, 16 if model.get('neck') else 512)
+            part.in_channels = {'instance_projector': 512, 'instance_predictor': 16}.get(
+                key, 16 if model.get('neck') else 512
+            )
         if key == 'propagation':
             part.in_channels = 16
     if 'queue_len' in model:
@@ -56,8 +64,7 @@ def distinct():
     found = {}
     for path in CONFIGS:
         cfg = Config.fromfile(path)
-        found.setdefault(
-            str(cfg.model) + str(cfg.optim_wrapper.optimizer), path)
+        found.setdefault(str(cfg.model) + str(cfg.optim_wrapper.optimizer), path)
     return list(found.values())
 
 
@@ -84,23 +91,25 @@ def test_takes_a_step(path):
     log = model.train_step(
         dict(
             inputs=[torch.randint(256, (4, 3, 64, 64)) for _ in range(2)],
-            data_samples=samples(BOXES)), wrapper)
+            data_samples=samples(BOXES),
+        ),
+        wrapper,
+    )
     assert all(v.isfinite().all() for v in log.values())
     after = model.state_dict()
     assert model.momentum_encoder.num_updates == 1
-    for part in ('backbone.conv1.weight',
-                 'momentum_encoder.backbone.conv1.weight'):
+    for part in ('backbone.conv1.weight', 'momentum_encoder.backbone.conv1.weight'):
         assert not torch.equal(before[part], after[part])
     if isinstance(wrapper.optimizer, LARS):
         for group in wrapper.optimizer.param_groups:
-            (p, ) = group['params']
-            assert group['weight_decay'] == (0. if p.dim() == 1 else 1e-5)
+            (p,) = group['params']
+            assert group['weight_decay'] == (0.0 if p.dim() == 1 else 1e-5)
         assert wrapper.optimizer.exclude_1d
 
 
 GRIDS = {
     'fpn': [(28, 28), (28, 28), (14, 14), (7, 7)],
-    'fpn-head': 2 * [(28, 28), (14, 14), (7, 7), (4, 4)]
+    'fpn-head': 2 * [(28, 28), (14, 14), (7, 7), (4, 4)],
 }
 
 
@@ -117,8 +126,7 @@ def test_real_sizes_fit_together(path):
     for networks in (model, model.momentum_encoder):
         encoding = model.encode(networks, image)
         grids = [tuple(model.predict(c).shape) for c in encoding.cells]
-        assert grids == [(4, 256, *size)
-                         for size in GRIDS.get(variant, [(7, 7)])]
+        assert grids == [(4, 256, *size) for size in GRIDS.get(variant, [(7, 7)])]
     if variant == 'inst':
         assert model.instance_predictor(encoding.image).shape[1] == 256
 

@@ -1,9 +1,11 @@
 """Pixel losses on FPN levels and through the towers of dense detectors."""
+
 import pytest
 import torch
 from torch import nn
 
 from dense_ssl.registry import MODELS
+
 from .test_pixpro import BOXES, total
 from .tiny import samples
 
@@ -17,8 +19,7 @@ class LevelsBackbone(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 4, 3, 4, 1)
-        self.convs = nn.ModuleList(
-            nn.Conv2d(4, 4, 3, 2, 1) for _ in range(3))
+        self.convs = nn.ModuleList(nn.Conv2d(4, 4, 3, 2, 1) for _ in range(3))
 
     def forward(self, x):
         maps = [self.stem(x)]
@@ -35,13 +36,11 @@ FCOS_FPN = dict(
     add_extra_convs='on_output',
     relu_before_extra_convs=True,
     num_outs=4,
-    norm_cfg=dict(type='BN'))
+    norm_cfg=dict(type='BN'),
+)
 MASK_RCNN_FPN = dict(
-    type='mmdet.FPN',
-    in_channels=[4] * 4,
-    out_channels=8,
-    num_outs=4,
-    norm_cfg=dict(type='BN'))
+    type='mmdet.FPN', in_channels=[4] * 4, out_channels=8, num_outs=4, norm_cfg=dict(type='BN')
+)
 TOWER = dict(type='DenseTower', in_channels=8, feat_channels=8)
 
 
@@ -54,9 +53,11 @@ def build(kind='PixPro', num_levels=4, **options):
             in_channels=8,
             hidden_channels=6,
             out_channels=5,
-            num_levels=num_levels),
+            num_levels=num_levels,
+        ),
         levels=(0, 1, 2, 3),
-        **options)
+        **options,
+    )
     if kind == 'PixPro':
         cfg['propagation'] = dict(type='PixelPropagation', in_channels=5)
     torch.manual_seed(0)
@@ -90,19 +91,20 @@ def test_mask_rcnn_levels():
 
 def test_pooling_keeps_the_layout():
     model = build(neck=MASK_RCNN_FPN, max_grid=3)
-    x = torch.arange(24.).view(1, 1, 4, 6)
-    assert model.fit_grid(x).flatten().tolist() == [
-        3.5, 5.5, 7.5, 15.5, 17.5, 19.5
-    ]
+    x = torch.arange(24.0).view(1, 1, 4, 6)
+    assert model.fit_grid(x).flatten().tolist() == [3.5, 5.5, 7.5, 15.5, 17.5, 19.5]
     assert torch.equal(model.fit_grid(x[..., :3, :3]), x[..., :3, :3])
 
 
 @pytest.mark.parametrize('kind', ['PixContrast', 'PixPro'])
-@pytest.mark.parametrize('options', [
-    dict(neck=FCOS_FPN, tower=TOWER, num_levels=8),
-    dict(neck=FCOS_FPN),
-    dict(neck=MASK_RCNN_FPN, max_grid=6),
-])
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(neck=FCOS_FPN, tower=TOWER, num_levels=8),
+        dict(neck=FCOS_FPN),
+        dict(neck=MASK_RCNN_FPN, max_grid=6),
+    ],
+)
 def test_every_weight_learns(kind, options):
     """DDP refuses parameters without a gradient."""
     model = build(kind, **options)
@@ -114,8 +116,9 @@ def test_every_weight_learns(kind, options):
             if not name.endswith('bias'):  # a norm may cancel those
                 assert p.grad.abs().sum() > 0, name
     twins = {
-        k[len('momentum_encoder.'):]
-        for k in model.state_dict() if k.startswith('momentum_encoder.')
+        k[len('momentum_encoder.') :]
+        for k in model.state_dict()
+        if k.startswith('momentum_encoder.')
     }
     assert twins - {'updates'} == {
         k
@@ -132,9 +135,8 @@ def test_the_loss_is_the_mean_of_the_levels(kind):
     alone = []
     mlps = model.projector.mlps, model.momentum_encoder.projector.mlps
     for level in range(4):
-        model.levels = (level, )
-        for projector, own in zip(
-            (model.projector, model.momentum_encoder.projector), mlps):
+        model.levels = (level,)
+        for projector, own in zip((model.projector, model.momentum_encoder.projector), mlps):
             projector.mlps = nn.ModuleList([own[level]])
         alone.append(model.loss(inputs, batch))
     for key, value in together.items():
@@ -148,10 +150,7 @@ def test_number_of_levels_must_fit():
 
 
 def pick(model, prefix):
-    return {
-        k[len(prefix):]: v
-        for k, v in model.state_dict().items() if k.startswith(prefix)
-    }
+    return {k[len(prefix) :]: v for k, v in model.state_dict().items() if k.startswith(prefix)}
 
 
 @pytest.mark.parametrize('head', ['FCOSHead', 'RetinaHead'])
@@ -165,18 +164,29 @@ def test_weights_fit_the_detector(head):
             in_channels=8,
             feat_channels=8,
             stacked_convs=3,
-            norm_cfg=dict(type='BN')))
+            norm_cfg=dict(type='BN'),
+        )
+    )
     neck = MODELS.build(dict(FCOS_FPN, num_outs=5))
     for target, source, missing in (
         (bbox_head.cls_convs, pick(model, 'tower.cls_convs.'), set()),
         (bbox_head.reg_convs, pick(model, 'tower.reg_convs.'), set()),
-            # P7 alone is new
-        (neck, pick(model, 'neck.'),
-         {
-             f'fpn_convs.4.{k}'
-             for k in ('conv.weight', 'bn.weight', 'bn.bias',
-                       'bn.running_mean', 'bn.running_var')
-         })):
+        # P7 alone is new
+        (
+            neck,
+            pick(model, 'neck.'),
+            {
+                f'fpn_convs.4.{k}'
+                for k in (
+                    'conv.weight',
+                    'bn.weight',
+                    'bn.bias',
+                    'bn.running_mean',
+                    'bn.running_var',
+                )
+            },
+        ),
+    ):
         assert source
         report = target.load_state_dict(source, strict=False)
         assert not report.unexpected_keys
@@ -197,10 +207,11 @@ def test_weights_fit_the_detector(head):
 
 def test_towers_without_norm():
     tower = MODELS.build(
-        dict(
-            type='DenseTower', in_channels=8, feat_channels=4,
-            stacked_convs=2, norm_cfg=None))
+        dict(type='DenseTower', in_channels=8, feat_channels=4, stacked_convs=2, norm_cfg=None)
+    )
     assert set(tower.state_dict()) == {
         f'{t}_convs.{i}.conv.{p}'
-        for t in ('cls', 'reg') for i in (0, 1) for p in ('weight', 'bias')
+        for t in ('cls', 'reg')
+        for i in (0, 1)
+        for p in ('weight', 'bias')
     }

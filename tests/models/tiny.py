@@ -1,4 +1,5 @@
 """Small networks and batches for tests."""
+
 import torch
 from mmpretrain.structures import DataSample
 from torch import nn
@@ -17,7 +18,7 @@ class TinyBackbone(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, 2, 1)
 
     def forward(self, x):
-        return (self.conv2(self.norm(self.conv1(x)).relu()), )
+        return (self.conv2(self.norm(self.conv1(x)).relu()),)
 
 
 def densecl(**options):
@@ -25,12 +26,9 @@ def densecl(**options):
     cfg = dict(
         type='dense_ssl.DenseCL',
         backbone=dict(type='TinyBackbone'),
-        projector=dict(
-            type='DenseProjector',
-            in_channels=8,
-            hidden_channels=16,
-            out_channels=4),
-        queue_len=20)
+        projector=dict(type='DenseProjector', in_channels=8, hidden_channels=16, out_channels=4),
+        queue_len=20,
+    )
     cfg.update(options)
     return MODELS.build(cfg)
 

@@ -1,4 +1,5 @@
 """Supervised MCL: its losses, and its configs on a class-per-folder set."""
+
 from math import exp, log
 
 import pytest
@@ -7,8 +8,7 @@ from mmengine.config import Config
 from mmpretrain.structures import DataSample
 
 from dense_ssl.registry import MODELS
-from projects.supervised_mcl.supervised_mcl import (CellClassificationHead,
-                                                    SameClassContrastHead)
+from projects.supervised_mcl.supervised_mcl import CellClassificationHead, SameClassContrastHead
 from tests.configs.test_mcl import shrink
 from tests.engine.runs import CONFIGS, image_folder, train
 from tests.models.tiny_mcl import mcl_config, randomise, views
@@ -27,7 +27,8 @@ def classifier(**options):
     cfg.update(
         type='dense_ssl.CellClassifier',
         head=dict(type='CellClassificationHead', num_classes=3, in_channels=4),
-        data_preprocessor=None)
+        data_preprocessor=None,
+    )
     cfg.update(options)
     return randomise(MODELS.build(cfg))
 
@@ -37,25 +38,22 @@ def test_same_class_contrast_reference():
     z = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
     targets = torch.randn(4, 4, dtype=torch.float64)
     labels, classes = torch.tensor([0, 1, 2, 3, 3]), torch.tensor([7, 2, 7, 9])
-    head = SameClassContrastHead((.25, ), temperature=.3)
-    result, = head.loss([z], [labels], targets, classes)
+    head = SameClassContrastHead((0.25,), temperature=0.3)
+    (result,) = head.loss([z], [labels], targets, classes)
 
     unit = [r / r.norm() for r in targets]
-    total, positive, negative = 0., [], []
+    total, positive, negative = 0.0, [], []
     for row, label in zip(z.detach(), labels):
         cosines = [float(row @ t / row.norm()) for t in unit]
-        norm = log(sum(exp(c / .3) for c in cosines))
+        norm = log(sum(exp(c / 0.3) for c in cosines))
         mine = [c for c, k in zip(cosines, classes) if k == classes[label]]
-        total += sum(norm - c / .3 for c in mine) / len(mine) / 5
+        total += sum(norm - c / 0.3 for c in mine) / len(mine) / 5
         positive += mine
         negative += [c for c in cosines if c not in mine]
-    assert result.loss.item() == pytest.approx(2 * .3 * .25 * total)
-    assert result.pos_cos.item() == pytest.approx(
-        sum(positive) / len(positive))
-    assert result.neg_cos.item() == pytest.approx(
-        sum(negative) / len(negative))
-    assert torch.autograd.gradcheck(
-        lambda z: head.loss([z], [labels], targets, classes)[0].loss, z)
+    assert result.loss.item() == pytest.approx(2 * 0.3 * 0.25 * total)
+    assert result.pos_cos.item() == pytest.approx(sum(positive) / len(positive))
+    assert result.neg_cos.item() == pytest.approx(sum(negative) / len(negative))
+    assert torch.autograd.gradcheck(lambda z: head.loss([z], [labels], targets, classes)[0].loss, z)
 
 
 def test_is_mcl_where_all_classes_differ():
@@ -63,8 +61,7 @@ def test_is_mcl_where_all_classes_differ():
     results = []
     for kind in ('MCL', 'SupervisedMCL'):
         torch.manual_seed(0)
-        model = randomise(
-            MODELS.build(mcl_config(type=f'dense_ssl.{kind}', **options)))
+        model = randomise(MODELS.build(mcl_config(type=f'dense_ssl.{kind}', **options)))
         torch.manual_seed(1)
         results.append(model.loss(views(), samples([5, 0, 3])))
     for key, value in results[0].items():
@@ -81,7 +78,7 @@ def test_cells_are_classified_by_their_images():
     start = 0
     for level, ratio in enumerate((1, 2, 4, 8)):
         count = side.counts[level]
-        maps = model.neck(model.backbone(side.images[start:start + count]))
+        maps = model.neck(model.backbone(side.images[start : start + count]))
         start += count
         logits = model.head.fc(model.region_head(maps[3 - level], ratio))
         nll = [
@@ -100,7 +97,7 @@ def test_bad_labels_are_explained():
     with pytest.raises(ValueError, match='no class'):
         classifier().loss(views(number=4), [DataSample()] * 3)
     with pytest.raises(ValueError, match='head.weights'):
-        classifier(head=CellClassificationHead(3, 4, weights=(1, )))
+        classifier(head=CellClassificationHead(3, 4, weights=(1,)))
 
 
 @pytest.mark.parametrize('name', sorted(p.name for p in FOLDER.glob('*.py')))
@@ -116,5 +113,4 @@ def test_configs_train_on_a_folder_for_each_class(name, tmp_path):
     assert len(recorder.losses) == 2
     assert all(0 < x < 50 for x in recorder.losses)
     keys = set(runner.model.state_dict())
-    assert {'neck.fpn_convs.0.bn.bias',
-            'region_head.convs.1.conv.weight'} <= keys
+    assert {'neck.fpn_convs.0.bn.bias', 'region_head.convs.1.conv.weight'} <= keys

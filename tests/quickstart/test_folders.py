@@ -1,4 +1,5 @@
 """The job keeps to its own files, and says what is in its way."""
+
 import os
 
 import pytest
@@ -7,13 +8,16 @@ from dense_ssl.quickstart.folders import check_inputs, prepare_work_dir
 from dense_ssl.quickstart.stages import StageError
 
 
-@pytest.mark.parametrize('path,words', [
-    ('work/data', 'lies in .*work/data'),
-    ('work/pictures/mine', 'lies in .*work/pictures'),
-    ('work/logs', 'lies in .*work/logs'),
-    ('work', 'lies inside'),
-    ('.', 'lies inside'),
-])
+@pytest.mark.parametrize(
+    'path,words',
+    [
+        ('work/data', 'lies in .*work/data'),
+        ('work/pictures/mine', 'lies in .*work/pictures'),
+        ('work/logs', 'lies in .*work/logs'),
+        ('work', 'lies inside'),
+        ('.', 'lies inside'),
+    ],
+)
 def test_inputs_in_the_way_are_refused(tmp_path, path, words):
     with pytest.raises(StageError, match=f'--images: .*{words}'):
         check_inputs(tmp_path / 'work', {'--images': tmp_path / path})
@@ -33,8 +37,7 @@ def test_other_inputs_are_fine(tmp_path):
 
 def test_folder_whose_name_is_no_text(tmp_path):
     with pytest.raises(StageError, match='--images: .*not UTF-8'):
-        check_inputs(tmp_path / 'work',
-                     {'--images': tmp_path / os.fsdecode(b'\xe9')})
+        check_inputs(tmp_path / 'work', {'--images': tmp_path / os.fsdecode(b'\xe9')})
 
 
 @pytest.mark.parametrize('name', ['data', 'logs', 'summary.md'])

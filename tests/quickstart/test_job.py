@@ -1,4 +1,5 @@
 """The job's bookkeeping, with trainings that only leave their files."""
+
 import json
 
 from dense_ssl.quickstart.folders import prepare_work_dir
@@ -9,11 +10,12 @@ from dense_ssl.quickstart.recipe import Budget
 DATA = JobData(
     unlabelled='/u',
     num_unlabelled=64,
-    classes=('a', ),
+    classes=('a',),
     annotations=dict(train='/t', val='/v'),
-    images=dict(train='/i', val='/i'))
+    images=dict(train='/i', val='/i'),
+)
 # what mmengine records where the detector finds nothing
-RECORDS = [dict(loss=3., time=.4, step=2), dict(data_time=0., time=.1, step=2)]
+RECORDS = [dict(loss=3.0, time=0.4, step=2), dict(data_time=0.0, time=0.1, step=2)]
 
 
 class Pretended(Job):
@@ -38,8 +40,7 @@ def test_nothing_found_is_told_and_stages_are_reused(tmp_path):
     work = tmp_path / 'work'
     for reused in (0, 4):
         prepare_work_dir(work)
-        job = Pretended(
-            work, tmp_path / 'repository', Budget(), say=lambda line: None)
+        job = Pretended(work, tmp_path / 'repository', Budget(), say=lambda line: None)
         text = job.run({}, lambda folder: DATA)
         summary = json.loads((work / 'summary.json').read_text())
         assert summary['bbox_mAP'] == summary['segm_mAP'] == 0

@@ -1,4 +1,5 @@
 """Paths with spaces, commas and brackets reach the tools as they are."""
+
 import argparse
 import json
 import os
@@ -8,17 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from dense_ssl.engine.launch import (add_common_arguments, load_config,
-                                     merge_arguments)
+from dense_ssl.engine.launch import add_common_arguments, load_config, merge_arguments
 from dense_ssl.quickstart.job import Job
 from dense_ssl.quickstart.job_data import JobData
-from dense_ssl.quickstart.recipe import (PRETRAIN_CONFIG, Budget,
-                                         detection_options, pretrain_options)
+from dense_ssl.quickstart.recipe import PRETRAIN_CONFIG, Budget, detection_options, pretrain_options
 from dense_ssl.transfer.benchmarks.options import add_arguments
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PATHS = ['/my images', '/a,b/c', '/a[1]', '/(x)', "/it's", '/"q"', '/1',
-         '/a=b', '/True']
+PATHS = ['/my images', '/a,b/c', '/a[1]', '/(x)', "/it's", '/"q"', '/1', '/a=b', '/True']
 
 
 def data_at(path):
@@ -26,9 +24,10 @@ def data_at(path):
         unlabelled=path,
         num_unlabelled=64,
         unlabelled_list=f'{path}/list.txt',
-        classes=('a', ),
+        classes=('a',),
         annotations=dict(train=f'{path}/t.json', val=f'{path}/v.json'),
-        images=dict(train=path, val=path))
+        images=dict(train=path, val=path),
+    )
 
 
 @pytest.mark.parametrize('path', PATHS)
@@ -37,8 +36,8 @@ def test_pretraining_gets_the_path(path, tmp_path):
     add_common_arguments(parser)
     words = map(str, pretrain_options(data_at(path), Budget()))
     args = parser.parse_args(
-        [str(REPOSITORY / PRETRAIN_CONFIG), '--work-dir',
-         str(tmp_path), *words])
+        [str(REPOSITORY / PRETRAIN_CONFIG), '--work-dir', str(tmp_path), *words]
+    )
     cfg = load_config(args.config)
     merge_arguments(cfg, args)
     dataset = cfg.train_dataloader.dataset
@@ -74,20 +73,28 @@ def test_make_passes_paths_on(tmp_path):
     (folder / '.venv/bin').mkdir(parents=True)
     shutil.copy(REPOSITORY / 'Makefile', folder)
     (folder / 'tools/setup_env.py').write_text('')
-    (folder / 'tools/quickstart.py').write_text(
-        'import json, sys; print(json.dumps(sys.argv[1:]))')
+    (folder / 'tools/quickstart.py').write_text('import json, sys; print(json.dumps(sys.argv[1:]))')
     (folder / '.venv/bin/python').symlink_to(shutil.which('python3'))
     env = {k: v for k, v in os.environ.items() if not k.startswith('MAKE')}
 
     def make(*words):
-        done = subprocess.run(['make', '-s', 'quickstart', *words],
-                              cwd=folder, env=env, text=True,
-                              capture_output=True)
+        done = subprocess.run(
+            ['make', '-s', 'quickstart', *words],
+            cwd=folder,
+            env=env,
+            text=True,
+            capture_output=True,
+        )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
     assert make() == []
     own = ['/my "images", (1)', "it's.json", '/a [b]']
-    assert make(*(f'{k}={v}' for k, v in zip(
-        ('IMAGES', 'COCO', 'COCO_IMAGES'), own))) == [
-            '--images', own[0], '--coco', own[1], '--coco-images', own[2]]
+    assert make(*(f'{k}={v}' for k, v in zip(('IMAGES', 'COCO', 'COCO_IMAGES'), own))) == [
+        '--images',
+        own[0],
+        '--coco',
+        own[1],
+        '--coco-images',
+        own[2],
+    ]

@@ -1,11 +1,18 @@
 """Stages run once, again when their inputs change, and fail in the open."""
+
 import os
 import sys
 
 import pytest
 
-from dense_ssl.quickstart.stages import (MARKER, Stage, StageError, condense,
-                                         fingerprint, run_command)
+from dense_ssl.quickstart.stages import (
+    MARKER,
+    Stage,
+    StageError,
+    condense,
+    fingerprint,
+    run_command,
+)
 
 
 def counted(calls, files=()):
@@ -25,8 +32,7 @@ def test_finished_stage_is_reused_until_inputs_change(tmp_path):
     again = Stage('a', tmp_path, dict(x=(1, 2))).run(work)
     assert (again['score'], again['reused'], len(calls)) == (1, True, 1)
     assert Stage('a', tmp_path, dict(x=(1, 3))).run(work)['score'] == 2
-    assert Stage('a', tmp_path, dict(x=(1, 3))).run(work,
-                                                    fresh=True)['score'] == 3
+    assert Stage('a', tmp_path, dict(x=(1, 3))).run(work, fresh=True)['score'] == 3
 
 
 def test_lost_file_or_failure_runs_again_in_an_empty_folder(tmp_path):
@@ -75,8 +81,7 @@ def test_fingerprint_takes_names_that_are_no_text(tmp_path):
 
 def test_log_takes_names_that_are_no_text(tmp_path):
     words = [sys.executable, '-c', 'pass', 'a b', os.fsdecode(b'\xe9')]
-    run_command('s', words, tmp_path / 's.log', {}, tmp_path,
-                lambda line: None)
+    run_command('s', words, tmp_path / 's.log', {}, tmp_path, lambda line: None)
     first = (tmp_path / 's.log').read_text(encoding='utf-8').splitlines()[0]
     assert first.endswith("'a b' '\\udce9'")
 
@@ -96,11 +101,19 @@ def test_fingerprint_sees_every_change(tmp_path):
 
 def test_command_is_logged_and_condensed(tmp_path):
     said = []
-    line = ('2026/01/01 00:00:00 - mmengine - INFO - Iter(train) [ 5/20]  lr:'
-            ' 1e-2  eta: 0:00:41  time: 1.0  loss: 3.2359  loss_cls: 1.0')
+    line = (
+        '2026/01/01 00:00:00 - mmengine - INFO - Iter(train) [ 5/20]  lr:'
+        ' 1e-2  eta: 0:00:41  time: 1.0  loss: 3.2359  loss_cls: 1.0'
+    )
     program = f'import os; print({line!r}); print("noise", os.environ["X"])'
-    run_command('s', [sys.executable, '-c', program], tmp_path / 'l' / 's.log',
-                dict(X='7'), tmp_path, said.append)
+    run_command(
+        's',
+        [sys.executable, '-c', program],
+        tmp_path / 'l' / 's.log',
+        dict(X='7'),
+        tmp_path,
+        said.append,
+    )
     assert said[-1] == '[s] iter [5/20]  loss 3.2359  eta 0:00:41'
     assert 'noise 7' in (tmp_path / 'l' / 's.log').read_text()
 
@@ -108,24 +121,38 @@ def test_command_is_logged_and_condensed(tmp_path):
 def test_failed_command_shows_its_end(tmp_path):
     said = []
     with pytest.raises(StageError, match=r'exit code 3.*s\.log'):
-        run_command('s', [
-            sys.executable, '-c', 'print("the reason"); raise SystemExit(3)'
-        ], tmp_path / 's.log', {}, tmp_path, said.append)
+        run_command(
+            's',
+            [sys.executable, '-c', 'print("the reason"); raise SystemExit(3)'],
+            tmp_path / 's.log',
+            {},
+            tmp_path,
+            said.append,
+        )
     assert 'the reason' in said[-1]
 
 
-@pytest.mark.parametrize('line,gist', [
-    ('a b - mmengine - INFO - Epoch(train)  [2][10/20]  lr: 3e-2  eta: 0:10:0'
-     '  loss: 4.5  loss_dense: 2.0',
-     'epoch [2][10/20]  loss 4.5  eta 0:10:0'),
-    ('a b - mmengine - INFO - Iter(val) [4/4]    coco/bbox_mAP: 0.0100  '
-     'coco/bbox_mAP_50: 0.03  coco/segm_mAP: 0.0200  time: 1',
-     'validation  coco/bbox_mAP 0.0100  coco/segm_mAP 0.0200'),
-    ('a b - mmengine - INFO - Iter(val) [4/4]    aAcc: 60.0  mIoU: 30.0',
-     'validation  aAcc 60.0  mIoU 30.0'),
-    ('a b - mmengine - ERROR - it broke', 'it broke'),
-    ('a b - mmengine - INFO - Iter(val) [2/4]    eta: 0:00:01', None),
-    ('anything else', None),
-])
+@pytest.mark.parametrize(
+    'line,gist',
+    [
+        (
+            'a b - mmengine - INFO - Epoch(train)  [2][10/20]  lr: 3e-2  eta: 0:10:0'
+            '  loss: 4.5  loss_dense: 2.0',
+            'epoch [2][10/20]  loss 4.5  eta 0:10:0',
+        ),
+        (
+            'a b - mmengine - INFO - Iter(val) [4/4]    coco/bbox_mAP: 0.0100  '
+            'coco/bbox_mAP_50: 0.03  coco/segm_mAP: 0.0200  time: 1',
+            'validation  coco/bbox_mAP 0.0100  coco/segm_mAP 0.0200',
+        ),
+        (
+            'a b - mmengine - INFO - Iter(val) [4/4]    aAcc: 60.0  mIoU: 30.0',
+            'validation  aAcc 60.0  mIoU 30.0',
+        ),
+        ('a b - mmengine - ERROR - it broke', 'it broke'),
+        ('a b - mmengine - INFO - Iter(val) [2/4]    eta: 0:00:01', None),
+        ('anything else', None),
+    ],
+)
 def test_condense(line, gist):
     assert condense(line) == gist

@@ -1,4 +1,5 @@
 """The user's data: refused with a reason, or turned into the right files."""
+
 import json
 import os
 import subprocess
@@ -10,10 +11,16 @@ import numpy as np
 import pytest
 
 from dense_ssl.quickstart.job_data import JobData, user_data
-from dense_ssl.quickstart.user_data import (CocoData, InputError,
-                                            check_images, read_coco,
-                                            semantic_map, split_coco, subset)
 from dense_ssl.quickstart.recipe import Budget, segmentation_options
+from dense_ssl.quickstart.user_data import (
+    CocoData,
+    InputError,
+    check_images,
+    read_coco,
+    semantic_map,
+    split_coco,
+    subset,
+)
 from dense_ssl.scenes import render_scene
 from dense_ssl.transfer.benchmarks.coco_data import read_annotations
 from dense_ssl.transfer.benchmarks.segmentation_data import parse_classes
@@ -43,12 +50,14 @@ def make_coco(folder, count=10, masks=True):
                     bbox=[5 + 20 * k, 5, 16, 16],
                     area=256,
                     iscrowd=0,
-                    segmentation=square(5 + 20 * k, 5, 16) if masks else []))
+                    segmentation=square(5 + 20 * k, 5, 16) if masks else [],
+                )
+            )
     data = dict(
         images=images,
         annotations=annotations,
-        categories=[dict(id=8, name='right one'),
-                    dict(id=3, name='left')])
+        categories=[dict(id=8, name='right one'), dict(id=3, name='left')],
+    )
     path = folder / 'ann.json'
     path.write_text(json.dumps(data))
     return path, folder / 'img', data
@@ -71,18 +80,20 @@ def test_absent_images_are_named(tmp_path):
     path, images, data = make_coco(tmp_path)
     for i in (2, 3, 4):
         (images / data['images'][i]['file_name']).unlink()
-    with pytest.raises(
-            InputError, match=r'3 of 10 images.*Absent: 2.png, 4.png, sub/3'):
+    with pytest.raises(InputError, match=r'3 of 10 images.*Absent: 2.png, 4.png, sub/3'):
         read_coco(path, images)
 
 
-@pytest.mark.parametrize('spoil', [
-    lambda d: d.pop('annotations'),
-    lambda d: d['annotations'][0].update(image_id=-1),
-    lambda d: d['annotations'][0].update(category_id=77),
-    lambda d: d['annotations'][0].update(bbox=[1, 2, 3]),
-    lambda d: d['images'][0].pop('file_name'),
-])
+@pytest.mark.parametrize(
+    'spoil',
+    [
+        lambda d: d.pop('annotations'),
+        lambda d: d['annotations'][0].update(image_id=-1),
+        lambda d: d['annotations'][0].update(category_id=77),
+        lambda d: d['annotations'][0].update(bbox=[1, 2, 3]),
+        lambda d: d['images'][0].pop('file_name'),
+    ],
+)
 def test_contradictions_are_refused(tmp_path, spoil):
     path, images, data = make_coco(tmp_path, 4)
     spoil(data)
@@ -94,12 +105,15 @@ def test_contradictions_are_refused(tmp_path, spoil):
         read_coco(path, images)
 
 
-@pytest.mark.parametrize('names,reason', [
-    (('a', ' a '), "8 have the same name 'a'|8 and 3 have the same name"),
-    (('a', '  '), 'empty name'),
-    (('5', 5), 'same name'),
-    (('a', ['b']), 'a text is needed'),
-])
+@pytest.mark.parametrize(
+    'names,reason',
+    [
+        (('a', ' a '), "8 have the same name 'a'|8 and 3 have the same name"),
+        (('a', '  '), 'empty name'),
+        (('5', 5), 'same name'),
+        (('a', ['b']), 'a text is needed'),
+    ],
+)
 def test_useless_class_names_are_refused_first(tmp_path, names, reason):
     path, images, data = make_coco(tmp_path, 4)
     for category, name in zip(data['categories'], names):
@@ -122,8 +136,9 @@ def test_class_names_pass_every_tool(tmp_path):
     assert data.classes == ('background', '7', 'a, b', 'a; b')
     words = segmentation_options(data, Budget())
     taken = parse_classes(words[words.index('--seg-classes') + 1])
-    assert taken == data.semantic_classes == ('background', 'background (2)',
-                                              '7', 'a; b', 'a; b (2)')
+    assert (
+        taken == data.semantic_classes == ('background', 'background (2)', '7', 'a; b', 'a; b (2)')
+    )
     written = read_annotations(data.annotations['train'], str(images))[0]
     assert tuple(c['name'] for c in written['categories']) == data.classes
 
@@ -147,10 +162,12 @@ def test_names_that_are_no_text(tmp_path):
     out.mkdir()
     data = user_data(out, images, path, images, 8, 99, 99)
     from dense_ssl.datasets import UnlabelledImages
+
     dataset = UnlabelledImages(
         data_root=data.unlabelled,
         ann_file=data.unlabelled_list,
-        pipeline=[dict(type='LoadRGBImage')])
+        pipeline=[dict(type='LoadRGBImage')],
+    )
     assert len(dataset) == 8
     assert dataset[7]['img'].shape[:2] == (48, 64)
     assert JobData.from_json(json.loads(json.dumps(data.to_json()))) == data
@@ -176,8 +193,7 @@ def test_split_is_fixed_disjoint_and_complete(tmp_path):
     path.write_text(json.dumps(data))
     assert split_coco(read_coco(path, images)) == (train, val)
     with pytest.raises(InputError, match='1 images with objects'):
-        split_coco(
-            CocoData(path, dict(data, annotations=data['annotations'][:2])))
+        split_coco(CocoData(path, dict(data, annotations=data['annotations'][:2])))
 
 
 def test_subset():
@@ -195,8 +211,7 @@ def test_semantic_map_orders_objects_and_ignores_crowds():
         dict(category_id=3, segmentation=square(0, 0, 6)),
         dict(category_id=3, segmentation=crowd, iscrowd=1),
     ]
-    labels = semantic_map(
-        dict(height=10, width=10), annotations, categories)
+    labels = semantic_map(dict(height=10, width=10), annotations, categories)
     expected = np.zeros((10, 10), np.uint8)
     expected[:6, :6] = 1
     expected[2:4, 2:4] = 2
@@ -219,12 +234,13 @@ def test_user_data_is_written(tmp_path):
         coco = read_coco(data.annotations[split], data.images[split])
         counts[split] = len(coco.images)
         for i, image in enumerate(coco.images):
-            labels = cv2.imread(f'{data.semantic}/ann_dir/{split}/{i:06d}.png',
-                                cv2.IMREAD_UNCHANGED)
+            labels = cv2.imread(
+                f'{data.semantic}/ann_dir/{split}/{i:06d}.png', cv2.IMREAD_UNCHANGED
+            )
             assert labels.shape == (48, 64)
             assert (labels[6:20, 6:20] == 1).all()
             assert (labels[6:20, 26:40] == 2).all()
-            assert np.count_nonzero(labels) == pytest.approx(512, rel=.15)
+            assert np.count_nonzero(labels) == pytest.approx(512, rel=0.15)
             pixels = cv2.imread(f'{data.semantic}/img_dir/{split}/{i:06d}.jpg')
             source = cv2.imread(str(images / image['file_name']))
             assert np.abs(pixels.astype(int) - source).mean() < 15
@@ -259,9 +275,8 @@ def quickstart(*words, timeout=900):
         capture_output=True,
         text=True,
         timeout=timeout,
-        env={
-            **os.environ, 'CUDA_VISIBLE_DEVICES': ''
-        })
+        env={**os.environ, 'CUDA_VISIBLE_DEVICES': ''},
+    )
 
 
 def test_command_line_refuses_half_of_the_data(tmp_path):
@@ -294,8 +309,7 @@ def test_smoke_run_on_scenes_then_reused(tmp_path):
     assert Path(summary['checkpoint']).is_file()
     for name in ('bbox_mAP', 'segm_mAP', 'mIoU', 'right_matches'):
         assert summary[name] >= 0
-    kinds = {p.name.split('_')[0]
-             for p in Path(summary['pictures']).glob('*_*')}
+    kinds = {p.name.split('_')[0] for p in Path(summary['pictures']).glob('*_*')}
     assert kinds == {'correspondence', 'detection', 'segmentation'}
     assert summary['reused'] == []
     assert '[detection] iter' in run.stdout and 'box AP' in run.stdout
@@ -308,8 +322,9 @@ def test_smoke_run_on_scenes_then_reused(tmp_path):
 def test_smoke_run_on_boxes_alone(tmp_path):
     path, images, _ = make_coco(tmp_path / 'my images, [1]', masks=False)
     work = tmp_path / 'my work'
-    run = quickstart('--smoke', '--work-dir', work, '--images', images,
-                     '--coco', path, '--coco-images', images)
+    run = quickstart(
+        '--smoke', '--work-dir', work, '--images', images, '--coco', path, '--coco-images', images
+    )
     assert run.returncode == 0, run.stdout + run.stderr
     summary = json.loads((work / 'summary.json').read_text())
     assert 'bbox_mAP' in summary and 'segm_mAP' not in summary

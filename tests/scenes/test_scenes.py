@@ -1,4 +1,5 @@
 """The procedural scenes: same seed, same files, and labels that agree."""
+
 import json
 
 import cv2
@@ -7,22 +8,19 @@ import pytest
 from pycocotools import mask as mask_utils
 from pycocotools.coco import COCO
 
-from dense_ssl.scenes import (IGNORE, STUFF, THINGS, render_scene, thing_names,
-                              write_scenes)
+from dense_ssl.scenes import IGNORE, STUFF, THINGS, render_scene, thing_names, write_scenes
 
 COUNTS = dict(num_unlabelled=5, num_train=6, num_val=3, size=96, seed=7)
 
 
 @pytest.fixture(scope='module')
 def root(tmp_path_factory):
-    return write_scenes(
-        tmp_path_factory.mktemp('scenes') / 'data', num_by_class=2, **COUNTS)
+    return write_scenes(tmp_path_factory.mktemp('scenes') / 'data', num_by_class=2, **COUNTS)
 
 
 def contents(root):
     return {
-        str(p.relative_to(root)): p.read_bytes()
-        for p in sorted(root.rglob('*')) if p.is_file()
+        str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob('*')) if p.is_file()
     }
 
 
@@ -50,8 +48,7 @@ def test_masks_are_disjoint_and_agree_with_the_label_map():
             seen.add(instance.label)
         assert total.max() <= 1
         inside, known = by_id >= 0, scene.semantic != IGNORE
-        assert np.array_equal(scene.semantic[inside & known],
-                              by_id[inside & known])
+        assert np.array_equal(scene.semantic[inside & known], by_id[inside & known])
         background = set(np.unique(scene.semantic[~inside & known]))
         assert background <= {s.train_id for s in STUFF.values()}
         # pixels to ignore lie on outlines: a small part of the picture,
@@ -60,11 +57,7 @@ def test_masks_are_disjoint_and_agree_with_the_label_map():
         for instance in scene.instances:
             mask = instance.mask.astype(np.uint8)
             # an outline may run along the border of the image
-            inner = cv2.erode(
-                mask,
-                np.ones((9, 9)),
-                borderType=cv2.BORDER_CONSTANT,
-                borderValue=0)
+            inner = cv2.erode(mask, np.ones((9, 9)), borderType=cv2.BORDER_CONSTANT, borderValue=0)
             edges |= cv2.dilate(mask, np.ones((9, 9))) - inner
         assert not (~known & (edges == 0)).any()
         assert (~known).mean() < 0.25
@@ -98,20 +91,18 @@ def test_labels_are_kept_and_too_small_is_refused():
 @pytest.mark.parametrize('split,count', [('train', 6), ('val', 3)])
 def test_coco_file_agrees_with_itself_and_the_label_map(root, split, count):
     coco = COCO(str(root / f'annotations/instances_{split}.json'))
-    assert [c['name'] for c in coco.loadCats(coco.getCatIds())
-            ] == list(thing_names())
+    assert [c['name'] for c in coco.loadCats(coco.getCatIds())] == list(thing_names())
     assert len(coco.imgs) == count and len(coco.anns) > count
     for image in coco.loadImgs(coco.getImgIds()):
         pixels = cv2.imread(str(root / 'images' / split / image['file_name']))
         assert pixels.shape == (image['height'], image['width'], 3)
-        stem = f"scenes/scenes_{image['id'] - 1:06d}_000000"
+        stem = f'scenes/scenes_{image["id"] - 1:06d}_000000'
         city = root / 'cityscapes'
-        png = cv2.imread(
-            str(city / f'leftImg8bit/{split}/{stem}_leftImg8bit.png'))
+        png = cv2.imread(str(city / f'leftImg8bit/{split}/{stem}_leftImg8bit.png'))
         assert np.abs(png.astype(int) - pixels).mean() < 15  # only JPEG apart
         labels = cv2.imread(
-            str(city / f'gtFine/{split}/{stem}_gtFine_labelTrainIds.png'),
-            cv2.IMREAD_UNCHANGED)
+            str(city / f'gtFine/{split}/{stem}_gtFine_labelTrainIds.png'), cv2.IMREAD_UNCHANGED
+        )
         assert labels.shape == pixels.shape[:2]
         union = np.zeros(labels.shape, int)
         for ann in coco.loadAnns(coco.getAnnIds(image['id'])):
@@ -120,8 +111,7 @@ def test_coco_file_agrees_with_itself_and_the_label_map(root, split, count):
             ys, xs = np.nonzero(mask)
             box = [xs.min(), ys.min(), np.ptp(xs) + 1, np.ptp(ys) + 1]
             assert ann['bbox'] == box
-            assert ann['area'] == mask.sum() == mask_utils.area(
-                coco.annToRLE(ann))
+            assert ann['area'] == mask.sum() == mask_utils.area(coco.annToRLE(ann))
             assert ann['iscrowd'] == 0
             train_id = THINGS[ann['category_id'] - 1].train_id
             assert set(np.unique(labels[mask > 0])) <= {train_id, IGNORE}
@@ -139,16 +129,12 @@ def test_unlabelled_and_by_class_layout(root):
 
 
 def test_splits_do_not_share_images(root):
-    images = [
-        p.read_bytes() for p in root.rglob('*.jpg')
-        if 'by_class' not in p.parts
-    ]
+    images = [p.read_bytes() for p in root.rglob('*.jpg') if 'by_class' not in p.parts]
     assert len(set(images)) == len(images) == 5 + 6 + 3
 
 
 def test_equal_parameters_give_equal_files(root, tmp_path):
-    other = write_scenes(
-        tmp_path / 'again', num_by_class=2, workers=2, **COUNTS)
+    other = write_scenes(tmp_path / 'again', num_by_class=2, workers=2, **COUNTS)
     assert contents(other) == contents(root)
 
 
@@ -161,6 +147,7 @@ def test_finished_data_set_is_left_alone(tmp_path, monkeypatch):
 
 def test_interrupted_write_completes(root, tmp_path, monkeypatch):
     from dense_ssl.scenes import writer
+
     target = tmp_path / 'broken'
     calls = []
 
@@ -213,6 +200,7 @@ def test_mmdet_reads_it(root):
     pytest.importorskip('mmdet')
     from mmdet.registry import DATASETS
     from mmdet.utils import register_all_modules
+
     register_all_modules()
     data = DATASETS.build(
         dict(
@@ -224,8 +212,10 @@ def test_mmdet_reads_it(root):
             pipeline=[
                 dict(type='LoadImageFromFile'),
                 dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
-                dict(type='PackDetInputs')
-            ]))
+                dict(type='PackDetInputs'),
+            ],
+        )
+    )
     assert len(data) == 6
     coco = COCO(str(root / 'annotations/instances_train.json'))
     for item in data:
@@ -242,18 +232,20 @@ def test_mmseg_reads_it(root):
     pytest.importorskip('mmseg')
     from mmseg.registry import DATASETS
     from mmseg.utils import register_all_modules
+
     register_all_modules()
     data = DATASETS.build(
         dict(
             type='CityscapesDataset',
             data_root=str(root / 'cityscapes'),
-            data_prefix=dict(
-                img_path='leftImg8bit/val', seg_map_path='gtFine/val'),
+            data_prefix=dict(img_path='leftImg8bit/val', seg_map_path='gtFine/val'),
             pipeline=[
                 dict(type='LoadImageFromFile'),
                 dict(type='LoadAnnotations'),
-                dict(type='PackSegInputs')
-            ]))
+                dict(type='PackSegInputs'),
+            ],
+        )
+    )
     assert len(data) == 3
     allowed = {IGNORE} | {c.train_id for c in (*THINGS, *STUFF.values())}
     assert max(allowed - {IGNORE}) < len(data.metainfo['classes'])

@@ -1,20 +1,30 @@
 """``tools/train.py CONFIG --init-from FILE`` as users call it."""
+
 import sys
 
 import torch
 
 from tests.transfer import foreign
-from .test_train_options import (PRESET, ROOT, SMALL, images,  # noqa: F401
-                                 tool)
+
+from .test_train_options import PRESET, ROOT, SMALL, images, tool  # noqa: F401
 
 
 def start(folder, tmp_path, *more):
     """Train from a ResNet-18 of torchvision's layout."""
     torch.save(foreign.torchvision()[0], tmp_path / 'released.pth')
     return tool(
-        sys.executable, ROOT / 'tools' / 'train.py', PRESET, '--init-from',
-        tmp_path / 'released.pth', '--work-dir', tmp_path / 'run',
-        '--cfg-options', f'data_root={folder}', *SMALL, *more)
+        sys.executable,
+        ROOT / 'tools' / 'train.py',
+        PRESET,
+        '--init-from',
+        tmp_path / 'released.pth',
+        '--work-dir',
+        tmp_path / 'run',
+        '--cfg-options',
+        f'data_root={folder}',
+        *SMALL,
+        *more,
+    )
 
 
 def test_training_starts_from_the_file(images, tmp_path):  # noqa: F811
@@ -29,15 +39,14 @@ def test_training_starts_from_the_file(images, tmp_path):  # noqa: F811
     assert len(learnt) == 60
     for key in learnt:
         for prefix in ('backbone.', 'momentum_encoder.backbone.'):
-            assert torch.equal(saved['state_dict'][prefix + key],
-                               weights[key]), prefix + key
+            assert torch.equal(saved['state_dict'][prefix + key], weights[key]), prefix + key
 
 
 def test_a_file_of_another_depth_ends_it(images, tmp_path):  # noqa: F811
     done = start(images, tmp_path, 'model.backbone.depth=34')
     assert done.returncode == 1
     assert 'Traceback' not in done.stderr
-    message = done.stderr[done.stderr.index('error: --init-from'):]
+    message = done.stderr[done.stderr.index('error: --init-from') :]
     assert 'released.pth' in message and 'missing' in message
     assert 'Epoch(train)' not in done.stdout + done.stderr
     assert not list((tmp_path / 'run').glob('*.pth'))

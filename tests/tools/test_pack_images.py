@@ -1,4 +1,5 @@
 """The command that packs a folder of images."""
+
 import runpy
 import sys
 from pathlib import Path
@@ -8,8 +9,7 @@ import pytest
 from dense_ssl.datasets import UnlabelledImages
 from tests.datasets.images import cut, write_images
 
-TOOL = str(Path(__file__).resolve().parents[2] /
-           'tools/convert/pack_images.py')
+TOOL = str(Path(__file__).resolve().parents[2] / 'tools/convert/pack_images.py')
 
 
 @pytest.fixture
@@ -48,8 +48,9 @@ def test_an_error_names_the_file_and_the_next_run_goes_on(tmp_path, pack):
 def test_what_was_left_out_is_named(tmp_path, pack):
     write_images(tmp_path / 'images', 10)
     cut(tmp_path / 'images/003.jpg')
-    status, out, _ = pack(tmp_path / 'images', tmp_path / 'all.tar',
-                          '--max-unreadable-fraction', '0.1')
+    status, out, _ = pack(
+        tmp_path / 'images', tmp_path / 'all.tar', '--max-unreadable-fraction', '0.1'
+    )
     assert status == 0
     assert 'left out: cannot read' in out and '003.jpg' in out
 

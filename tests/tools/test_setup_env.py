@@ -1,6 +1,5 @@
 import importlib.util
 import io
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,8 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def load(name):
-    spec = importlib.util.spec_from_file_location(
-        name, ROOT / 'tools' / f'{name}.py')
+    spec = importlib.util.spec_from_file_location(name, ROOT / 'tools' / f'{name}.py')
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -35,8 +33,7 @@ def fake_venv(folder, version):
 
 def test_progress_reads_what_ninja_prints(setup_env):
     log = io.StringIO('old [9/9]\n  [1/78] c++ a\n  [2/78] c++ [b] 5/6\n')
-    assert setup_env.progress(log, setup_env.time.time() - 61,
-                              10) == '1:01 compiled 2 of 78 files'
+    assert setup_env.progress(log, setup_env.time.time() - 61, 10) == '1:01 compiled 2 of 78 files'
 
 
 def test_no_suitable_python(setup_env, monkeypatch):
@@ -73,24 +70,20 @@ def test_failure_shows_the_end_of_the_log(setup_env, monkeypatch, tmp_path):
     monkeypatch.setattr(setup_env, 'ROOT', tmp_path)
     monkeypatch.setattr(setup_env, 'LOG', tmp_path / 'log')
     with pytest.raises(setup_env.SetupError, match='mmcv failed') as error:
-        setup_env.run_logged(
-            [sys.executable, '-c', 'print("no compiler"); exit(1)'], 'mmcv')
+        setup_env.run_logged([sys.executable, '-c', 'print("no compiler"); exit(1)'], 'mmcv')
     assert 'no compiler' in str(error.value)
 
 
 def test_missing_requirements(tmp_path):
     pins = tmp_path / 'pins.txt'
     pins.write_text('# pins\npip\npip<1  # too old\nnot-there-at-all==2\n')
-    assert load('inspect_env').missing([pins]) == [
-        'pip<1', 'not-there-at-all==2'
-    ]
+    assert load('inspect_env').missing([pins]) == ['pip<1', 'not-there-at-all==2']
 
 
 def distribution(folder, name, files, record=True):
     info = folder / f'{name}-1.0.dist-info'
     info.mkdir()
-    (info / 'METADATA').write_text(
-        f'Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n')
+    (info / 'METADATA').write_text(f'Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n')
     if record:
         lines = [f'{file},,{size}' for file, size in files.items()]
         (info / 'RECORD').write_text('\n'.join(lines) + '\n')
@@ -110,6 +103,5 @@ def test_damaged_distributions(tmp_path, monkeypatch):
     inspect_env = load('inspect_env')
     monkeypatch.setattr(sys, 'path', [str(tmp_path)])
     assert sorted(inspect_env.damaged(), key=str) == sorted(
-        [('cut==1.0', None), ('gone==1.0', None),
-         ('unrecorded==1.0', unrecorded)],
-        key=str)
+        [('cut==1.0', None), ('gone==1.0', None), ('unrecorded==1.0', unrecorded)], key=str
+    )

@@ -1,4 +1,5 @@
 """The benchmarks of a step and of the views, at their smallest."""
+
 import json
 import runpy
 import subprocess
@@ -12,9 +13,11 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / 'tools/benchmarks/speed'
 STEP = [
-    'model.backbone.depth=18', 'model.projector.in_channels=512',
-    'model.projector.hidden_channels=16', 'model.queue_len=16',
-    'train_dataloader.dataset.pipeline.1.view_size=64'
+    'model.backbone.depth=18',
+    'model.projector.in_channels=512',
+    'model.projector.hidden_channels=16',
+    'model.queue_len=16',
+    'train_dataloader.dataset.pipeline.1.view_size=64',
 ]
 
 
@@ -30,7 +33,7 @@ def run(monkeypatch, capsys):
             runpy.run_path(str(TOOLS / tool), run_name='__main__')
         assert not stop.value.code
         out = capsys.readouterr().out
-        return json.loads(out[out.index('{'):])
+        return json.loads(out[out.index('{') :])
 
     yield run
     torch.set_num_threads(threads)
@@ -46,22 +49,58 @@ def test_train_step(run, tmp_path):
     result = run(
         'train_step.py',
         ROOT / 'configs/densecl/densecl_resnet50_8xb32-coslr-200e_folder.py',
-        '--device', 'cpu', '--threads', 1, '--batch-size', 2, '--repeats', 1,
-        '--warm-up', 0, '--json', '-', '--plot', tmp_path / 'step.png',
-        '--cfg-options', *STEP)
+        '--device',
+        'cpu',
+        '--threads',
+        1,
+        '--batch-size',
+        2,
+        '--repeats',
+        1,
+        '--warm-up',
+        0,
+        '--json',
+        '-',
+        '--plot',
+        tmp_path / 'step.png',
+        '--cfg-options',
+        *STEP,
+    )
     assert set(result) == {
-        'step_s', 'backbone_floor_s', 'network_floor_s', 'ratio_backbone',
-        'ratio_network', 'images_per_s', 'peak_memory_mib', 'breakdown'
+        'step_s',
+        'backbone_floor_s',
+        'network_floor_s',
+        'ratio_backbone',
+        'ratio_network',
+        'images_per_s',
+        'peak_memory_mib',
+        'breakdown',
     }
     parts = result['breakdown']
     assert {
-        'data to device', 'colour', 'encoders', 'neck and projectors',
-        'correspondence', 'loss', 'optimiser', 'momentum update', 'gather'
+        'data to device',
+        'colour',
+        'encoders',
+        'neck and projectors',
+        'correspondence',
+        'loss',
+        'optimiser',
+        'momentum update',
+        'gather',
     } <= set(parts)
     # what this step spends its time with on one process
-    for name in ('data to device', 'colour', 'encoders', 'neck and projectors',
-                 'correspondence', 'loss', 'backward', 'optimiser',
-                 'momentum update', 'queue'):
+    for name in (
+        'data to device',
+        'colour',
+        'encoders',
+        'neck and projectors',
+        'correspondence',
+        'loss',
+        'backward',
+        'optimiser',
+        'momentum update',
+        'queue',
+    ):
         assert parts[name] > 0, name
     step = result['step_s']
     assert result['ratio_backbone'] == step / result['backbone_floor_s']
@@ -77,13 +116,27 @@ def test_compare_steps(run, tmp_path):
         for name in ('densecl', 'mocov2')
     ]
     result = run(
-        'compare_steps.py', *configs, '--switches', 'plain',
-        'channels-last+bf16', '--device', 'cpu', '--threads', 1,
-        '--batch-size', 2, '--repeats', 1, '--warm-up', 1, '--json', '-',
-        '--cfg-options', *STEP)
-    assert list(result) == [
-        f'{c} {s}' for c in configs for s in ('plain', 'channels-last+bf16')
-    ]
+        'compare_steps.py',
+        *configs,
+        '--switches',
+        'plain',
+        'channels-last+bf16',
+        '--device',
+        'cpu',
+        '--threads',
+        1,
+        '--batch-size',
+        2,
+        '--repeats',
+        1,
+        '--warm-up',
+        1,
+        '--json',
+        '-',
+        '--cfg-options',
+        *STEP,
+    )
+    assert list(result) == [f'{c} {s}' for c in configs for s in ('plain', 'channels-last+bf16')]
     first, *_, last = result.values()
     assert first['ratio'] == 1
     assert last['ratio'] == last['step_s'] / first['step_s']
@@ -91,15 +144,30 @@ def test_compare_steps(run, tmp_path):
 
 
 def test_data_pipeline(run, tmp_path):
-    options = ('--number', 2, '--repeats', 1, '--view-size', 32, '--device',
-               'cpu', '--json', '-', '--plot', tmp_path / 'views.png')
+    options = (
+        '--number',
+        2,
+        '--repeats',
+        1,
+        '--view-size',
+        32,
+        '--device',
+        'cpu',
+        '--json',
+        '-',
+        '--plot',
+        tmp_path / 'views.png',
+    )
     result = run('data_pipeline.py', 'mocov2', *options)
-    assert {'images_per_s', 'reference_images_per_s', 'ratio',
-            'breakdown'} <= set(result)
-    assert result['ratio'] == (
-        result['images_per_s'] / result['reference_images_per_s'])
-    assert {'LoadRGBImage', 'RandomResizedCropWithBox', 'RandomColour',
-            'RandomFlipWithBox', 'collate'} <= set(result['breakdown'])
+    assert {'images_per_s', 'reference_images_per_s', 'ratio', 'breakdown'} <= set(result)
+    assert result['ratio'] == (result['images_per_s'] / result['reference_images_per_s'])
+    assert {
+        'LoadRGBImage',
+        'RandomResizedCropWithBox',
+        'RandomColour',
+        'RandomFlipWithBox',
+        'collate',
+    } <= set(result['breakdown'])
     assert is_chart(tmp_path / 'views.png')
     both = run('data_pipeline.py', 'byol', 'mcl_direct', *options)
     assert list(both) == ['byol', 'mcl_direct']
@@ -108,14 +176,26 @@ def test_data_pipeline(run, tmp_path):
 
 def test_batch_shuffle():
     done = subprocess.run(
-        [sys.executable, TOOLS / 'batch_shuffle.py', '--batch-size', '3',
-         '--view-size', '32', '--channels', '8', '--repeats', '1', '--json',
-         '-'],
+        [
+            sys.executable,
+            TOOLS / 'batch_shuffle.py',
+            '--batch-size',
+            '3',
+            '--view-size',
+            '32',
+            '--channels',
+            '8',
+            '--repeats',
+            '1',
+            '--json',
+            '-',
+        ],
         capture_output=True,
         text=True,
-        timeout=300)
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
-    result = json.loads(done.stdout[done.stdout.index('{'):])
+    result = json.loads(done.stdout[done.stdout.index('{') :])
     assert result['ratio'] == result['plain_s'] / result['ours_s']
     numbers = 3 * (3 * 32**2 + 128 * 3 + 8)
     assert result['ours_mib'] == numbers * 4 / 2**20

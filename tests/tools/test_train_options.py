@@ -14,19 +14,22 @@ from mmengine.registry import DefaultScope
 from PIL import Image
 
 from dense_ssl.engine import launch
-from dense_ssl.engine.train_options import (add_train_arguments,
-                                            merge_train_arguments)
+from dense_ssl.engine.train_options import add_train_arguments, merge_train_arguments
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / 'configs' / 'densecl'
 PRESET = CONFIGS / 'densecl_resnet50_8xb32-coslr-200e_in1k.py'
 SMALL = [
-    'model.backbone.depth=18', 'model.projector.in_channels=512',
-    'model.projector.hidden_channels=32', 'model.queue_len=6',
-    'train_dataloader.batch_size=4', 'train_dataloader.num_workers=0',
+    'model.backbone.depth=18',
+    'model.projector.in_channels=512',
+    'model.projector.hidden_channels=32',
+    'model.queue_len=6',
+    'train_dataloader.batch_size=4',
+    'train_dataloader.num_workers=0',
     'train_dataloader.dataset.pipeline.1.view_size=64',
-    'train_cfg.max_epochs=1', 'default_hooks.logger.interval=1',
-    'default_hooks.checkpoint.interval=1'
+    'train_cfg.max_epochs=1',
+    'default_hooks.logger.interval=1',
+    'default_hooks.checkpoint.interval=1',
 ]
 
 
@@ -34,8 +37,7 @@ def merged(tmp_path, *arguments, preset=PRESET):
     parser = argparse.ArgumentParser()
     launch.add_common_arguments(parser)
     add_train_arguments(parser)
-    args = parser.parse_args(
-        [str(preset), '--work-dir', str(tmp_path), *arguments])
+    args = parser.parse_args([str(preset), '--work-dir', str(tmp_path), *arguments])
     with DefaultScope.overwrite_default_scope('dense_ssl'):
         cfg = launch.load_config(args.config)
         launch.merge_arguments(cfg, args)
@@ -55,18 +57,23 @@ def test_data_root_retargets_data_and_fits_the_queue(tmp_path):
 
 
 def test_queue_length_given_with_data_root_is_kept_to(tmp_path):
-    cfg = merged(tmp_path, '--cfg-options', 'data_root=some/folder',
-                 'model.queue_len=512')
+    cfg = merged(tmp_path, '--cfg-options', 'data_root=some/folder', 'model.queue_len=512')
     assert cfg.model.queue_len == 512
     assert queue_hook(cfg).if_longer == 'error'
     folder = CONFIGS / 'densecl_resnet50_8xb32-coslr-200e_folder.py'
     kept, fitted = (
         merged(tmp_path, '--cfg-options', *options, preset=folder)
-        for options in (['model.queue_len=512'], ['model.momentum=0.9']))
+        for options in (['model.queue_len=512'], ['model.momentum=0.9'])
+    )
     assert queue_hook(kept).if_longer == 'error'
     number = kept.custom_hooks.index(queue_hook(kept))
-    warned = merged(tmp_path, '--cfg-options', 'model.queue_len=512',
-                    f'custom_hooks.{number}.if_longer=warn', preset=folder)
+    warned = merged(
+        tmp_path,
+        '--cfg-options',
+        'model.queue_len=512',
+        f'custom_hooks.{number}.if_longer=warn',
+        preset=folder,
+    )
     assert queue_hook(warned).if_longer == 'warn'
     assert queue_hook(fitted).if_longer == 'fit'
 
@@ -74,9 +81,16 @@ def test_queue_length_given_with_data_root_is_kept_to(tmp_path):
 def test_options_reach_the_config(tmp_path):
     checkpoint = tmp_path / 'a.pth'
     checkpoint.touch()
-    cfg = merged(tmp_path, '--accumulate', '4', '--auto-scale-lr',
-                 '--no-validate', '--resume', str(checkpoint),
-                 '--no-persistent-workers')
+    cfg = merged(
+        tmp_path,
+        '--accumulate',
+        '4',
+        '--auto-scale-lr',
+        '--no-validate',
+        '--resume',
+        str(checkpoint),
+        '--no-persistent-workers',
+    )
     assert cfg.optim_wrapper.accumulative_counts == 4
     assert cfg.auto_scale_lr.enable
     assert cfg.resume and cfg.load_from == str(checkpoint)
@@ -96,7 +110,10 @@ def test_amp(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     wrapper = merged(tmp_path, '--amp').optim_wrapper
     assert (wrapper.type, wrapper.dtype, wrapper.loss_scale) == (
-        'AmpOptimWrapper', 'float16', 'dynamic')
+        'AmpOptimWrapper',
+        'float16',
+        'dynamic',
+    )
     wrapper = merged(tmp_path, '--amp', 'bfloat16').optim_wrapper
     assert wrapper.dtype == 'bfloat16'
     assert wrapper.loss_scale == dict(enabled=False)
@@ -105,10 +122,13 @@ def test_amp(tmp_path, monkeypatch):
         merged(tmp_path, '--amp')
 
 
-@pytest.mark.parametrize('arguments, message', [
-    (['--accumulate', '0'], '--accumulate 0'),
-    (['--cfg-options', 'model.queue_length=4'], 'mean model.queue_len?'),
-])
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (['--accumulate', '0'], '--accumulate 0'),
+        (['--cfg-options', 'model.queue_length=4'], 'mean model.queue_len?'),
+    ],
+)
 def test_bad_values(tmp_path, arguments, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         merged(tmp_path, *arguments)
@@ -148,10 +168,8 @@ def test_cpu_processes_use_gloo_and_plain_bn(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     monkeypatch.setattr(torch.distributed, 'is_initialized', lambda: True)
     cfg = Config(
-        dict(
-            launcher='pytorch',
-            sync_bn='torch',
-            env_cfg=dict(dist_cfg=dict(backend='nccl'))))
+        dict(launcher='pytorch', sync_bn='torch', env_cfg=dict(dist_cfg=dict(backend='nccl')))
+    )
     notes = launch.prepare_devices(cfg)
     assert cfg.env_cfg.dist_cfg.backend == 'gloo'
     assert cfg.sync_bn is None
@@ -174,28 +192,42 @@ def images(tmp_path):
 
 
 def tool(*command):
-    return subprocess.run([str(c) for c in command],
-                          capture_output=True,
-                          text=True,
-                          env={**os.environ, 'PYTHON': sys.executable,
-                               'CUDA_VISIBLE_DEVICES': '-1'})
+    return subprocess.run(
+        [str(c) for c in command],
+        capture_output=True,
+        text=True,
+        env={**os.environ, 'PYTHON': sys.executable, 'CUDA_VISIBLE_DEVICES': '-1'},
+    )
 
 
 def test_tool_refuses_in_one_line(tmp_path):
-    done = tool(sys.executable, ROOT / 'tools' / 'train.py', PRESET,
-                '--work-dir', tmp_path, '--cfg-options', 'modle.depth=3')
+    done = tool(
+        sys.executable,
+        ROOT / 'tools' / 'train.py',
+        PRESET,
+        '--work-dir',
+        tmp_path,
+        '--cfg-options',
+        'modle.depth=3',
+    )
     assert done.returncode == 1
     assert 'Traceback' not in done.stderr
     assert done.stderr.strip().splitlines()[-1] == (
-        "error: --cfg-options modle.depth: the config has no key 'modle'. "
-        'Did you mean model?')
+        "error: --cfg-options modle.depth: the config has no key 'modle'. Did you mean model?"
+    )
 
 
 @pytest.mark.slow
 def test_two_cpu_processes_train_and_resume(images, tmp_path):
     command = [
-        ROOT / 'tools' / 'dist_train.sh', PRESET, 2, '--work-dir',
-        tmp_path / 'run', '--cfg-options', f'data_root={images}', *SMALL
+        ROOT / 'tools' / 'dist_train.sh',
+        PRESET,
+        2,
+        '--work-dir',
+        tmp_path / 'run',
+        '--cfg-options',
+        f'data_root={images}',
+        *SMALL,
     ]
     done = tool(*command)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
@@ -233,13 +265,10 @@ def test_learning_rate_follows_the_number_of_epochs():
             train_cfg=dict(max_epochs=6),
             param_scheduler=[
                 dict(type='LinearLR', by_epoch=True, begin=0, end=5),
-                dict(
-                    type='CosineAnnealingLR',
-                    by_epoch=True,
-                    begin=5,
-                    end=100,
-                    T_max=95)
-            ]))
+                dict(type='CosineAnnealingLR', by_epoch=True, begin=5, end=100, T_max=95),
+            ],
+        )
+    )
     fit(cfg)
     assert [(s.begin, s.end) for s in cfg.param_scheduler] == [(0, 5), (5, 6)]
     assert cfg.param_scheduler[1].T_max == 1
@@ -248,7 +277,7 @@ def test_learning_rate_follows_the_number_of_epochs():
     assert [(s.begin, s.end) for s in cfg.param_scheduler] == [(0, 2), (2, 3)]
     cfg.train_cfg.max_epochs = 1
     fit(cfg)
-    (cosine, ) = cfg.param_scheduler  # no epoch for the warm-up
+    (cosine,) = cfg.param_scheduler  # no epoch for the warm-up
     assert (cosine.begin, cosine.end, cosine.T_max) == (0, 1, 1)
 
 
@@ -259,10 +288,11 @@ def test_what_options_say_of_a_schedule_stays(by_epoch):
             train_cfg=dict(max_epochs=8),
             param_scheduler=[
                 dict(type='LinearLR', begin=0, end=5, **by_epoch),
-                dict(type='CosineAnnealingLR', begin=5, end=100, T_max=95,
-                     **by_epoch),
-                dict(type='LinearLR', begin=0, end=900, by_epoch=False)
-            ]))
+                dict(type='CosineAnnealingLR', begin=5, end=100, T_max=95, **by_epoch),
+                dict(type='LinearLR', begin=0, end=900, by_epoch=False),
+            ],
+        )
+    )
     fit(cfg, {'param_scheduler.0.end': 1, 'param_scheduler.1.begin': 1})
     warm_up, cosine, by_iteration = cfg.param_scheduler
     assert (warm_up.begin, warm_up.end) == (0, 1)
@@ -277,19 +307,21 @@ def test_what_options_say_of_a_schedule_stays(by_epoch):
 
 
 def views_config(*crops):
-    step = dict(type='GeometricMultiView', view_size=224, num_views=[1],
-                transforms=[[dict(type='RandomResizedCropWithBox', **crop)]
-                            for crop in crops])
+    step = dict(
+        type='GeometricMultiView',
+        view_size=224,
+        num_views=[1],
+        transforms=[[dict(type='RandomResizedCropWithBox', **crop)] for crop in crops],
+    )
     return Config(dict(train_dataloader=dict(dataset=dict(pipeline=[step]))))
 
 
 def test_view_size_reaches_the_views():
     cfg = views_config({}, dict(scale=112), dict(scale=28))
     launch.resize_views(cfg, 96)
-    (view, ) = cfg.train_dataloader.dataset.pipeline
+    (view,) = cfg.train_dataloader.dataset.pipeline
     assert view.view_size == 96
-    assert [pipeline[0].get('scale') for pipeline in view.transforms
-            ] == [None, 48, 12]
+    assert [pipeline[0].get('scale') for pipeline in view.transforms] == [None, 48, 12]
     with pytest.raises(ValueError, match='12 pixels.*multiple of 8'):
         launch.resize_views(cfg, 100)
     cfg.train_dataloader.dataset.pipeline = []

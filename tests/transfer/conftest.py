@@ -1,4 +1,5 @@
 """What makes tests with many configs bearable."""
+
 from functools import lru_cache
 
 import pytest
@@ -13,8 +14,6 @@ def quick_configs():
     base, and formats the whole config each time it is logged or written.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(utils, '_get_cfg_metainfo',
-                      lru_cache(None)(utils._get_cfg_metainfo))
-        patch.setattr('yapf.yapflib.yapf_api.FormatCode',
-                      lambda text, **kwargs: (text, True))
+        patch.setattr(utils, '_get_cfg_metainfo', lru_cache(None)(utils._get_cfg_metainfo))
+        patch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **kwargs: (text, True))
         yield

@@ -1,4 +1,5 @@
 """Small stand-ins of the models on both sides of a transfer."""
+
 import torch
 from mmcv.cnn import ConvModule
 from torch import nn
@@ -16,6 +17,7 @@ class Downstream(nn.Module):
 def resnet(depth: int = 18, **kwargs) -> nn.Module:
     """mmpretrain's plain ResNet, as pre-training uses it."""
     from mmpretrain.models import ResNet
+
     return ResNet(depth, **kwargs)
 
 
@@ -24,7 +26,8 @@ def distinct(module: nn.Module, seed: int = 1) -> dict:
     generator = torch.Generator().manual_seed(seed)
     return {
         key: torch.randn(tensor.shape, generator=generator)
-        if tensor.is_floating_point() else torch.full_like(tensor, 7)
+        if tensor.is_floating_point()
+        else torch.full_like(tensor, 7)
         for key, tensor in module.state_dict().items()
     }
 
@@ -38,11 +41,12 @@ class RegionHead(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.convs = nn.ModuleList([
-            ConvModule(
-                channels, channels, 3, padding=1, norm_cfg=dict(type='BN'))
-            for _ in range(4)
-        ])
+        self.convs = nn.ModuleList(
+            [
+                ConvModule(channels, channels, 3, padding=1, norm_cfg=dict(type='BN'))
+                for _ in range(4)
+            ]
+        )
 
 
 def snapshot(model: nn.Module) -> dict:
@@ -50,6 +54,4 @@ def snapshot(model: nn.Module) -> dict:
 
 
 def unchanged(model: nn.Module, before: dict) -> bool:
-    return all(
-        torch.equal(value, before[key])
-        for key, value in model.state_dict().items())
+    return all(torch.equal(value, before[key]) for key, value in model.state_dict().items())

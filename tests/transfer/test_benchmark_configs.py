@@ -1,4 +1,5 @@
 """The benchmark configs train and validate, and say what the papers did."""
+
 import argparse
 import subprocess
 from pathlib import Path
@@ -12,12 +13,12 @@ from .tiny_data import write_coco, write_segmentation
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'benchmarks'
 DETECTION = CONFIGS / 'mmdetection' / 'mask-rcnn_r50_fpn_1x_coco.py'
-SEGMENTATION = (
-    CONFIGS / 'mmsegmentation' /
-    'fcn_r50-d8_4xb2-40k_cityscapes-769x769.py')
+SEGMENTATION = CONFIGS / 'mmsegmentation' / 'fcn_r50-d8_4xb2-40k_cityscapes-769x769.py'
+
 
 def options(config, tmp_path, **kwargs):
     from dense_ssl.transfer.benchmarks import add_arguments
+
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     args = parser.parse_args([str(config)])
@@ -28,16 +29,17 @@ def options(config, tmp_path, **kwargs):
         batch_size=2,
         workers=0,
         seed=0,
-        cfg_options=dict(experiment_name=tmp_path.name))
-    args.__dict__.update({
-        key: str(value) if isinstance(value, Path) else value
-        for key, value in kwargs.items()
-    })
+        cfg_options=dict(experiment_name=tmp_path.name),
+    )
+    args.__dict__.update(
+        {key: str(value) if isinstance(value, Path) else value for key, value in kwargs.items()}
+    )
     return args
 
 
 def parsed(config) -> Config:
     import dense_ssl  # noqa: F401  (lets `mmseg::` bases resolve)
+
     return Config.fromfile(str(config))
 
 
@@ -51,13 +53,11 @@ def strings(node):
         yield node
 
 
-@pytest.mark.parametrize('config,package', [(DETECTION, 'mmdet'),
-                                            (SEGMENTATION, 'mmseg')])
+@pytest.mark.parametrize('config,package', [(DETECTION, 'mmdet'), (SEGMENTATION, 'mmseg')])
 def test_no_supervised_weights_are_left_in(config, package):
     pytest.importorskip(package)
     cfg = parsed(config)
-    assert not [text for text in strings(cfg.model.to_dict())
-                if '://' in text]
+    assert not [text for text in strings(cfg.model.to_dict()) if '://' in text]
     assert cfg.model.backbone.type == 'ResNet'
     assert cfg.model.backbone.style == 'pytorch'
     assert cfg.model.backbone.get('frozen_stages', -1) == -1
@@ -83,10 +83,11 @@ def test_mask_rcnn_takes_mcl_weights_trains_and_validates(tmp_path):
     from mmdet.models.necks import FPN
 
     from dense_ssl.transfer.benchmarks import build_config, fine_tune
+
     ann, images = write_coco(tmp_path, images=10)
-    cfg = build_config(options(
-        DETECTION, tmp_path, coco_ann=ann, coco_images=images,
-        scale=(64, 64)))
+    cfg = build_config(
+        options(DETECTION, tmp_path, coco_ann=ann, coco_images=images, scale=(64, 64))
+    )
     assert cfg.model.roi_head.bbox_head.num_classes == 2
     assert cfg.model.roi_head.mask_head.num_classes == 2
 
@@ -94,17 +95,16 @@ def test_mask_rcnn_takes_mcl_weights_trains_and_validates(tmp_path):
     weights = {
         **prefixed('backbone.', resnet().state_dict()),
         **prefixed('neck.', fpn.state_dict()),
-        **prefixed('region_head.', RegionHead(16).state_dict())
+        **prefixed('region_head.', RegionHead(16).state_dict()),
     }
     torch.save(dict(state_dict=weights), tmp_path / 'mcl.pth')
     metrics = fine_tune(cfg, str(tmp_path / 'mcl.pth'))
     assert {'coco/bbox_mAP', 'coco/segm_mAP'} <= set(metrics)
 
     from dense_ssl.transfer import read_checkpoint
+
     saved = read_checkpoint(tmp_path / 'work' / 'iter_1.pth')
-    assert saved.meta['transfer']['parts'] == [
-        'backbone', 'neck', 'region_head'
-    ]
+    assert saved.meta['transfer']['parts'] == ['backbone', 'neck', 'region_head']
 
 
 def test_every_part_of_mcl_lands_in_its_place():
@@ -114,6 +114,7 @@ def test_every_part_of_mcl_lands_in_its_place():
     from dense_ssl.transfer import Checkpoint, prepare_transfer
     from dense_ssl.transfer.benchmarks.model import build_model
     from dense_ssl.transfer.benchmarks.small import make_small
+
     cfg = parsed(DETECTION)
     make_small(cfg, 16)
     model = build_model(cfg)
@@ -121,30 +122,28 @@ def test_every_part_of_mcl_lands_in_its_place():
     weights = {
         **prefixed('backbone.', distinct(resnet(), 1)),
         **prefixed('neck.', distinct(fpn, 2)),
-        **prefixed('region_head.', distinct(RegionHead(16), 3))
+        **prefixed('region_head.', distinct(RegionHead(16), 3)),
     }
     report = prepare_transfer(model, Checkpoint('mcl.pth', weights)).apply()
-    assert [part.name for part in report.parts] == [
-        'backbone', 'neck', 'region_head'
-    ]
+    assert [part.name for part in report.parts] == ['backbone', 'neck', 'region_head']
     assert not report.not_used
     filled = model.state_dict()
     for source, target in (
-        ('backbone.layer3.1.bn2.running_mean',
-         'backbone.layer3.1.bn2.running_mean'),
+        ('backbone.layer3.1.bn2.running_mean', 'backbone.layer3.1.bn2.running_mean'),
         ('neck.fpn_convs.2.conv.weight', 'neck.fpn_convs.2.conv.weight'),
-        ('region_head.convs.3.bn.bias',
-         'roi_head.bbox_head.shared_convs.3.bn.bias')):
+        ('region_head.convs.3.bn.bias', 'roi_head.bbox_head.shared_convs.3.bn.bias'),
+    ):
         assert torch.equal(filled[target], weights[source]), target
 
 
 def test_boxes_alone_leave_the_mask_branch_out(tmp_path):
     pytest.importorskip('mmdet')
     from dense_ssl.transfer.benchmarks import build_config, fine_tune
+
     ann, images = write_coco(tmp_path, images=6, masks=False)
-    cfg = build_config(options(
-        DETECTION, tmp_path, coco_ann=ann, coco_images=images,
-        scale=(64, 64)))
+    cfg = build_config(
+        options(DETECTION, tmp_path, coco_ann=ann, coco_images=images, scale=(64, 64))
+    )
     metrics = fine_tune(cfg, 'random')
     assert 'coco/bbox_mAP' in metrics and 'coco/segm_mAP' not in metrics
 
@@ -153,10 +152,11 @@ def test_boxes_alone_leave_the_mask_branch_out(tmp_path):
 def test_fcn_trains_validates_and_is_tested(tmp_path, cityscapes):
     pytest.importorskip('mmseg')
     from dense_ssl.transfer.benchmarks import build_config, fine_tune, test
+
     data = write_segmentation(tmp_path / 'data', cityscapes=cityscapes)
     args = options(
-        SEGMENTATION, tmp_path, seg_data=data, seg_classes='a,b,c',
-        scale=(64, 64), crop=(64, 64))
+        SEGMENTATION, tmp_path, seg_data=data, seg_classes='a,b,c', scale=(64, 64), crop=(64, 64)
+    )
     weights = prefixed('backbone.', resnet().state_dict())
     torch.save(dict(state_dict=weights), tmp_path / 'x.pth')
     metrics = fine_tune(build_config(args), str(tmp_path / 'x.pth'))
@@ -171,8 +171,8 @@ def test_the_wrong_depth_is_refused_before_data_are_opened(tmp_path):
     pytest.importorskip('mmseg')
     from dense_ssl.transfer import TransferError
     from dense_ssl.transfer.benchmarks import build_config, fine_tune
-    torch.save(
-        prefixed('backbone.', resnet().state_dict()), tmp_path / 'r18.pth')
+
+    torch.save(prefixed('backbone.', resnet().state_dict()), tmp_path / 'r18.pth')
     cfg = build_config(options(SEGMENTATION, tmp_path, small=None))
     # The config's own data/cityscapes does not exist here.
     with pytest.raises(TransferError, match='ResNet-18'):
@@ -180,28 +180,25 @@ def test_the_wrong_depth_is_refused_before_data_are_opened(tmp_path):
     assert not (tmp_path / 'work').exists()
 
 
-@pytest.mark.parametrize('config,package', [(DETECTION, 'mmdet'),
-                                            (SEGMENTATION, 'mmseg')])
+@pytest.mark.parametrize('config,package', [(DETECTION, 'mmdet'), (SEGMENTATION, 'mmseg')])
 def test_absent_data_are_named(tmp_path, config, package, monkeypatch):
     pytest.importorskip(package)
     from dense_ssl.transfer import TransferError
     from dense_ssl.transfer.benchmarks import build_config, fine_tune
+
     monkeypatch.chdir(tmp_path)
     with pytest.raises(TransferError, match='data/c.* does not exist'):
         fine_tune(build_config(options(config, tmp_path)), 'random')
 
 
 def test_a_bad_number_of_processes_is_refused_at_once():
-    script = (CONFIGS.parents[1] / 'tools' / 'benchmarks' / 'mmdetection' /
-              'dist_train.sh')
+    script = CONFIGS.parents[1] / 'tools' / 'benchmarks' / 'mmdetection' / 'dist_train.sh'
     done = subprocess.run(
-        ['bash', str(script), 'config.py', 'random', '0'],
-        capture_output=True,
-        text=True)
+        ['bash', str(script), 'config.py', 'random', '0'], capture_output=True, text=True
+    )
     assert done.returncode == 2
     assert 'number of processes' in done.stderr
-    done = subprocess.run(
-        ['bash', str(script), 'config.py'], capture_output=True, text=True)
+    done = subprocess.run(['bash', str(script), 'config.py'], capture_output=True, text=True)
     assert done.returncode == 2 and 'CONFIG CHECKPOINT N' in done.stderr
 
 
@@ -209,21 +206,33 @@ def test_a_bad_number_of_processes_is_refused_at_once():
 @pytest.mark.parametrize('task', ['nuclei', 'camvid'])
 def test_real_data_go_through(tmp_path, task):
     from tests.data_paths import shared_data
+
     data = shared_data() / task
     from dense_ssl.transfer.benchmarks import build_config, fine_tune
+
     if task == 'nuclei':
         pytest.importorskip('mmdet')
         args = options(
-            DETECTION, tmp_path, iters=2, scale=(128, 128),
+            DETECTION,
+            tmp_path,
+            iters=2,
+            scale=(128, 128),
             coco_ann=data / 'annotations' / 'instances_train.json',
             coco_images=data / 'train',
             coco_val_ann=data / 'annotations' / 'instances_val.json',
-            coco_val_images=data / 'val')
+            coco_val_images=data / 'val',
+        )
     else:
         pytest.importorskip('mmseg')
         args = options(
-            SEGMENTATION, tmp_path, iters=2, scale=(120, 90), crop=(64, 64),
-            seg_data=data, seg_classes='11')
+            SEGMENTATION,
+            tmp_path,
+            iters=2,
+            scale=(120, 90),
+            crop=(64, 64),
+            seg_data=data,
+            seg_classes='11',
+        )
     cfg = build_config(args)
     cfg.val_dataloader.dataset.indices = 4
     assert fine_tune(cfg, 'random')

@@ -1,4 +1,5 @@
 """The verdicts of tools/check_transfer.py."""
+
 import runpy
 import sys
 from pathlib import Path
@@ -6,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from .small_models import distinct, prefixed, resnet
 from . import foreign
+from .small_models import distinct, prefixed, resnet
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / 'configs' / 'benchmarks'
@@ -27,14 +28,12 @@ def check(tmp_path, monkeypatch, capsys):
         pytest.importorskip('mmdet')
         pytest.importorskip('mmseg')
         import dense_ssl  # noqa: F401
+
         path = tmp_path / 'x.pth'
         torch.save(dict(state_dict=state), path)
-        monkeypatch.setattr(
-            sys, 'argv', ['check_transfer.py', str(config), str(path), *more])
+        monkeypatch.setattr(sys, 'argv', ['check_transfer.py', str(config), str(path), *more])
         with pytest.raises(SystemExit) as stop:
-            runpy.run_path(
-                str(ROOT / 'tools' / 'check_transfer.py'),
-                run_name='__main__')
+            runpy.run_path(str(ROOT / 'tools' / 'check_transfer.py'), run_name='__main__')
         said = capsys.readouterr()
         return stop.value.code, said.out + said.err
 
@@ -45,11 +44,13 @@ def mcl(weights, channels=256):
     from mmdet.models.necks import FPN as Neck
 
     from .small_models import RegionHead
-    neck = Neck([256, 512, 1024, 2048], channels, 5,
-                norm_cfg=dict(type='BN'))
-    return {**prefixed('backbone.', weights),
-            **prefixed('neck.', neck.state_dict()),
-            **prefixed('region_head.', RegionHead(channels).state_dict())}
+
+    neck = Neck([256, 512, 1024, 2048], channels, 5, norm_cfg=dict(type='BN'))
+    return {
+        **prefixed('backbone.', weights),
+        **prefixed('neck.', neck.state_dict()),
+        **prefixed('region_head.', RegionHead(channels).state_dict()),
+    }
 
 
 def test_a_right_pair(check, weights):
@@ -84,8 +85,10 @@ def test_the_deep_stem_trap(check, weights):
 
 def test_c4_and_fpn_mixed_up(check, weights):
     """A C4 detector's file in an FPN detector, and an FPN asked of C4."""
-    state = {(f'roi_head.shared_head.{k}' if k.startswith('layer4')
-              else f'backbone.{k}'): v for k, v in weights.items()}
+    state = {
+        (f'roi_head.shared_head.{k}' if k.startswith('layer4') else f'backbone.{k}'): v
+        for k, v in weights.items()
+    }
     code, said = check(FPN, state)
     assert code == 1 and 'stops at layer3' in said and 'mixed up' in said
     code, said = check(C4, mcl(weights), '--parts', 'backbone,neck')
@@ -117,10 +120,12 @@ def test_training_runs_the_same_check(tmp_path, weights):
     from dense_ssl.transfer import TransferError
     from dense_ssl.transfer.benchmarks import fine_tune
     from dense_ssl.transfer.benchmarks.options import load_config
+
     torch.save(prefixed('backbone.', weights), tmp_path / 'x.pth')
     cfg = load_config('mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py')
     cfg.work_dir, cfg.launcher = str(tmp_path / 'work'), 'none'
-    with pytest.raises(TransferError, match='stages of the backbone are '
-                       'frozen(.|\n)*--accept-recipe'):
+    with pytest.raises(
+        TransferError, match='stages of the backbone are frozen(.|\n)*--accept-recipe'
+    ):
         fine_tune(cfg, str(tmp_path / 'x.pth'), strict_recipe=True)
     assert not (tmp_path / 'work').exists()

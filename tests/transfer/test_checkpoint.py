@@ -1,4 +1,5 @@
 """Reading checkpoint files without running their code."""
+
 import os
 
 import numpy as np
@@ -17,7 +18,7 @@ class RunsCode:
         self.path = str(path)
 
     def __reduce__(self):
-        return os.mkdir, (self.path, )
+        return os.mkdir, (self.path,)
 
 
 def training_checkpoint() -> dict:
@@ -25,13 +26,13 @@ def training_checkpoint() -> dict:
     buffer = HistoryBuffer()
     buffer.update(1.5)
     return dict(
-        state_dict={'backbone.conv1.weight': torch.arange(3.)},
+        state_dict={'backbone.conv1.weight': torch.arange(3.0)},
         meta=dict(epoch=3, seed=0),
         message_hub=dict(
-            log_scalars={'train/loss': buffer},
-            rng=np.random.get_state(),
-            number=np.float64(1)),
-        optimizer=dict(state={}, param_groups=[dict(lr=0.1)]))
+            log_scalars={'train/loss': buffer}, rng=np.random.get_state(), number=np.float64(1)
+        ),
+        optimizer=dict(state={}, param_groups=[dict(lr=0.1)]),
+    )
 
 
 @pytest.fixture
@@ -49,19 +50,19 @@ def test_a_training_checkpoint_is_read(checkpoint):
 
 
 def test_older_torch_reads_the_same(checkpoint):
-    content = torch.load(
-        checkpoint,
-        weights_only=False,
-        pickle_module=restricted_pickle_module())
+    content = torch.load(checkpoint, weights_only=False, pickle_module=restricted_pickle_module())
     weight = content['state_dict']['backbone.conv1.weight']
     assert weight.tolist() == [0, 1, 2]
 
 
-@pytest.mark.parametrize('save', [
-    lambda weights: weights,
-    lambda weights: dict(model=weights),
-    lambda weights: {f'module.{k}': v for k, v in weights.items()},
-])
+@pytest.mark.parametrize(
+    'save',
+    [
+        lambda weights: weights,
+        lambda weights: dict(model=weights),
+        lambda weights: {f'module.{k}': v for k, v in weights.items()},
+    ],
+)
 def test_other_frameworks_containers(tmp_path, save):
     torch.save(save({'a.weight': torch.ones(1)}), tmp_path / 'x.pth')
     assert list(read_checkpoint(tmp_path / 'x.pth').state_dict) == ['a.weight']
@@ -81,7 +82,8 @@ def test_code_in_a_file_is_not_run(tmp_path, old_torch, monkeypatch):
 def test_getattr_gives_a_file_nothing(tmp_path):
     # mmengine's files name `getattr`; it must not lead anywhere.
     from dense_ssl.transfer import safe_pickle
-    allowed = dict((name, value) for value, name in safe_pickle.safe_globals())
+
+    allowed = {name: value for value, name in safe_pickle.safe_globals()}
     assert allowed['builtins.getattr'](dict, '__class__') is None
     assert getattr not in allowed.values()
 

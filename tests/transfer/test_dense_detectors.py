@@ -1,4 +1,5 @@
 """FPN levels and towers into FCOS and RetinaNet, Mask R-CNN's FPN too."""
+
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ def pretrained(name: str) -> dict:
 def detector(name: str, **options):
     from mmdet.registry import MODELS as DETECTORS
     from mmdet.utils import register_all_modules
+
     register_all_modules(init_default_scope=False)
     cfg = Config.fromfile(CONFIGS / 'benchmarks' / 'mmdetection' / name)
     cfg.model.backbone.depth = SMALL['depth']
@@ -40,18 +42,14 @@ def transferred(model, weights) -> dict:
     """Target key -> True if it took part, by exact equality."""
     before = {k: v.clone() for k, v in model.state_dict().items()}
     match_parts(model, weights, plan_parts(model, weights)).apply()
-    return {
-        k: not torch.equal(v, before[k])
-        for k, v in model.state_dict().items() if v.dim() > 1
-    }
+    return {k: not torch.equal(v, before[k]) for k, v in model.state_dict().items() if v.dim() > 1}
 
 
-@pytest.mark.parametrize('target', [
-    'fcos_r50_fpn_1x_coco.py', 'retinanet_r50_fpn-towers_1x_coco.py'
-])
+@pytest.mark.parametrize(
+    'target', ['fcos_r50_fpn_1x_coco.py', 'retinanet_r50_fpn-towers_1x_coco.py']
+)
 def test_towers_and_fpn_of_pixpro(target):
-    weights = pretrained(
-        'pixpro/pixpro-fpn-head_resnet50_8xb128-coslr-100e_in1k.py')
+    weights = pretrained('pixpro/pixpro-fpn-head_resnet50_8xb128-coslr-100e_in1k.py')
     model = detector(target)
     changed = transferred(model, weights)
     state = model.state_dict()
@@ -65,9 +63,10 @@ def test_towers_and_fpn_of_pixpro(target):
     # convolution of a tower, the predictions
     left = sorted(k for k, c in changed.items() if not c)
     assert all(
-        k.startswith(('neck.fpn_convs.4.', 'bbox_head.cls_convs.3.',
-                      'bbox_head.reg_convs.3.')) or '_convs' not in k
-        for k in left), left
+        k.startswith(('neck.fpn_convs.4.', 'bbox_head.cls_convs.3.', 'bbox_head.reg_convs.3.'))
+        or '_convs' not in k
+        for k in left
+    ), left
     assert all(changed[k] for k in changed if k.startswith('backbone.'))
 
 
@@ -79,13 +78,13 @@ def test_fpn_of_mcl_starts_one_level_finer():
     for name in ('lateral_convs', 'fpn_convs'):
         for i in range(3):
             for kind in ('conv.weight', 'bn.running_var', 'bn.bias'):
-                assert torch.equal(state[f'neck.{name}.{i}.{kind}'],
-                                   weights[f'neck.{name}.{i + 1}.{kind}'])
+                assert torch.equal(
+                    state[f'neck.{name}.{i}.{kind}'], weights[f'neck.{name}.{i + 1}.{kind}']
+                )
 
 
 def test_fpn_that_starts_too_coarse_is_refused():
-    weights = pretrained(
-        'pixpro/pixpro-fpn-head_resnet50_8xb128-coslr-100e_in1k.py')
+    weights = pretrained('pixpro/pixpro-fpn-head_resnet50_8xb128-coslr-100e_in1k.py')
     model = detector('mask-rcnn_r50_fpn_1x_coco.py')
     with pytest.raises(TransferError, match='neck'):
         match_parts(model, weights, plan_parts(model, weights))

@@ -3,6 +3,7 @@
 Shrunk by the options that users have, and with ``data_root`` moved to
 procedural scenes; classes, data sets, heads and metrics are the config's own.
 """
+
 import math
 
 import pytest
@@ -12,18 +13,16 @@ from .layouts import write_data_sets
 from .small_models import prefixed, resnet
 from .test_benchmark_configs import CONFIGS, options
 
-ALL = sorted(
-    path for path in CONFIGS.glob('*/*.py') if path.parent.name != '_base_')
-PACKAGES = dict(
-    mmdetection='mmdet', mmsegmentation='mmseg', mmpretrain='mmpretrain')
+ALL = sorted(path for path in CONFIGS.glob('*/*.py') if path.parent.name != '_base_')
+PACKAGES = dict(mmdetection='mmdet', mmsegmentation='mmseg', mmpretrain='mmpretrain')
 #: What each metric must report.
 FIGURES = dict(
     CityScapesMetric=lambda metric: ['cityscapes/mAP'],
     CocoMetric=lambda metric: [f'coco/{kind}_mAP' for kind in metric],
-    VOCDetectionMetric=lambda metric: [
-        f'pascal_voc/{name}' for name in ('AP', 'AP50', 'AP75')],
+    VOCDetectionMetric=lambda metric: [f'pascal_voc/{name}' for name in ('AP', 'AP50', 'AP75')],
     IoUMetric=lambda metric: ['mIoU', 'aAcc'],
-    Accuracy=lambda metric: ['accuracy/top1', 'accuracy/top5'])
+    Accuracy=lambda metric: ['accuracy/top1', 'accuracy/top5'],
+)
 
 
 @pytest.fixture(scope='module')
@@ -50,6 +49,7 @@ def shrunk(path, tmp_path, data):
     """The config as users shrink it; R101 keeps its depth."""
     from dense_ssl.transfer.benchmarks import build_config
     from dense_ssl.transfer.benchmarks.merge_options import load_config
+
     pytest.importorskip(PACKAGES[path.parent.name])
     given = load_config(str(path))
     root = given.get('data_root') or given.train_dataloader.dataset.data_root
@@ -63,15 +63,17 @@ def shrunk(path, tmp_path, data):
     changes = {
         'experiment_name': tmp_path.name,
         'data_root': str(data / root),
-        'default_hooks.checkpoint.save_optimizer': False
+        'default_hooks.checkpoint.save_optimizer': False,
     }
     if given.model.get('roi_head'):  # fewer regions of interest
-        changes.update({
-            'model.train_cfg.rcnn.sampler.num': 16,
-            'model.test_cfg.rpn.max_per_img': 20})
-    cfg = build_config(options(
-        path, tmp_path, small_depth=18 if depth == 50 else depth,
-        cfg_options=changes, **kwargs))
+        changes.update(
+            {'model.train_cfg.rcnn.sampler.num': 16, 'model.test_cfg.rpn.max_per_img': 20}
+        )
+    cfg = build_config(
+        options(
+            path, tmp_path, small_depth=18 if depth == 50 else depth, cfg_options=changes, **kwargs
+        )
+    )
     return given, cfg
 
 
@@ -86,12 +88,10 @@ def sections(node):
 
 def heads(cfg):
     """Types of data sets and numbers of classes, which must be kept."""
-    classes = [
-        node['num_classes'] for node in sections(cfg.model)
-        if node.get('num_classes')
-    ]
+    classes = [node['num_classes'] for node in sections(cfg.model) if node.get('num_classes')]
     sets = [
-        node['type'] for split in ('train', 'val')
+        node['type']
+        for split in ('train', 'val')
         for node in sections(cfg[f'{split}_dataloader'].dataset)
         if 'Dataset' in str(node.get('type'))
     ]
@@ -105,7 +105,8 @@ def expected_figures(cfg):
     for evaluator in evaluators:
         kinds = evaluator.get('metric', ())
         yield from FIGURES[evaluator.type.split('.')[-1]](
-            [kinds] if isinstance(kinds, str) else kinds)
+            [kinds] if isinstance(kinds, str) else kinds
+        )
 
 
 def test_there_are_configs_for_every_framework():
@@ -117,11 +118,12 @@ def test_takes_a_step_and_validates(path, tmp_path, data, backbone):
     given, cfg = shrunk(path, tmp_path, data)
     assert heads(cfg) == heads(given)
     from dense_ssl.transfer.benchmarks import fine_tune
+
     checkpoint = backbone(cfg.model.backbone.depth)
     metrics = fine_tune(cfg, str(checkpoint), strict_recipe=True)
     for name in expected_figures(cfg):
         assert math.isfinite(metrics[name]), name
-    saved, = (tmp_path / 'work').glob('*_1.pth')
+    (saved,) = (tmp_path / 'work').glob('*_1.pth')
     after = torch.load(saved, weights_only=False)['state_dict']
     before = torch.load(checkpoint)['state_dict']
     if path.stem.startswith('linear'):  # frozen, statistics too

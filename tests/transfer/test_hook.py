@@ -1,4 +1,5 @@
 """When the hook loads, and when it leaves the model alone."""
+
 import pytest
 import torch
 from mmengine.model import BaseModel
@@ -6,6 +7,7 @@ from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
 from dense_ssl.transfer import TransferError
+
 from .small_models import distinct, prefixed, resnet
 
 
@@ -27,7 +29,6 @@ class Toy(BaseModel):
 
 
 class Numbers(Dataset):
-
     def __len__(self):
         return 4
 
@@ -51,19 +52,18 @@ def run(tmp_path, checkpoint, name, steps=1, **kwargs):
             dataset=Numbers(),
             batch_size=2,
             num_workers=0,
-            sampler=dict(type='InfiniteSampler', shuffle=False)),
+            sampler=dict(type='InfiniteSampler', shuffle=False),
+        ),
         train_cfg=dict(by_epoch=False, max_iters=steps),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.125)),
-        default_hooks=dict(checkpoint=dict(
-            type='CheckpointHook', interval=1, by_epoch=False)),
+        default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1, by_epoch=False)),
         custom_hooks=[
-            dict(
-                type='dense_ssl.transfer.PretrainedTransferHook',
-                checkpoint=str(checkpoint))
+            dict(type='dense_ssl.transfer.PretrainedTransferHook', checkpoint=str(checkpoint))
         ],
         default_scope='mmengine',
         experiment_name=f'{tmp_path.name}-{name}',
-        **kwargs)
+        **kwargs,
+    )
     runner.train()
     return runner
 
@@ -81,8 +81,7 @@ def test_resuming_keeps_the_runs_own_weights(tmp_path, pretrained):
     runner = run(tmp_path, path, 'go on', steps=2, resume=True)
     assert len(runner.model.seen) == 1
     torch.testing.assert_close(runner.model.seen[0], conv1 - 0.125)
-    saved = torch.load(
-        tmp_path / 'work' / 'iter_2.pth', weights_only=False)['meta']
+    saved = torch.load(tmp_path / 'work' / 'iter_2.pth', weights_only=False)['meta']
     assert saved['transfer']['parts'] == ['backbone']
     assert saved['transfer']['pretraining'] == dict(epoch=200, seed=3)
 

@@ -1,4 +1,5 @@
 """Starting a method from supervised, released or own weights."""
+
 import argparse
 
 import pytest
@@ -6,9 +7,14 @@ import torch
 from mmengine.config import Config
 
 from dense_ssl.transfer import TransferError
-from dense_ssl.transfer.init_from import (InitFromHook, add_init_arguments,
-                                          init_from, merge_init_arguments)
+from dense_ssl.transfer.init_from import (
+    InitFromHook,
+    add_init_arguments,
+    init_from,
+    merge_init_arguments,
+)
 from tests.models.tiny import densecl
+
 from . import foreign
 from .small_models import distinct, prefixed, snapshot, unchanged
 
@@ -17,8 +23,10 @@ def model(**projector):
     return densecl(
         backbone=dict(type='mmpretrain.ResNet', depth=18),
         projector=dict(
-            dict(type='DenseProjector', in_channels=512, hidden_channels=6,
-                 out_channels=4), **projector))
+            dict(type='DenseProjector', in_channels=512, hidden_channels=6, out_channels=4),
+            **projector,
+        ),
+    )
 
 
 @pytest.fixture
@@ -52,13 +60,14 @@ def test_a_momentum_copy_outlives_the_start_of_training(save):
     from types import SimpleNamespace
 
     from dense_ssl.engine.hooks import MomentumScheduleHook
+
     weights = distinct(model())
     method = model()
     init_from(method, save(weights))
-    wrapper = SimpleNamespace(
-        optimizer=torch.optim.SGD(method.parameters(), lr=1.))
-    MomentumScheduleHook().before_train(SimpleNamespace(
-        model=method, optim_wrapper=wrapper, max_iters=4, iter=0))
+    wrapper = SimpleNamespace(optimizer=torch.optim.SGD(method.parameters(), lr=1.0))
+    MomentumScheduleHook().before_train(
+        SimpleNamespace(model=method, optim_wrapper=wrapper, max_iters=4, iter=0)
+    )
     for key, value in method.momentum_encoder.state_dict().items():
         if key.startswith(('backbone', 'projector')):
             assert torch.equal(value, weights[f'momentum_encoder.{key}']), key
@@ -78,8 +87,11 @@ def test_a_whole_checkpoint_fills_all_but_queues(save):
     method = model()
     report = init_from(method, save(weights))
     assert [part.name for part in report.parts] == [
-        'backbone', 'projector', 'momentum_encoder.backbone',
-        'momentum_encoder.projector']
+        'backbone',
+        'projector',
+        'momentum_encoder.backbone',
+        'momentum_encoder.projector',
+    ]
     for key, value in method.state_dict().items():
         is_new = 'queue' in key or key == 'momentum_encoder.updates'
         assert torch.equal(value, weights[key]) != is_new, key
@@ -91,8 +103,7 @@ def test_another_methods_heads_are_left_alone(save):
     method = model()
     weights, wanted = foreign.pixpro()
     report = init_from(method, save(weights))
-    assert [part.name for part in report.parts] == [
-        'backbone', 'momentum_encoder.backbone']
+    assert [part.name for part in report.parts] == ['backbone', 'momentum_encoder.backbone']
     key = 'momentum_encoder.backbone.conv1.weight'
     assert torch.equal(method.state_dict()[key], wanted[key])
 
@@ -101,13 +112,15 @@ def test_what_does_not_fit_is_refused_and_nothing_written(save):
     method = model(out_channels=3)
     before = snapshot(method)
     path = save(distinct(model()))
-    with pytest.raises(TransferError, match=r'projector(.|\n)*wrong shape'
-                       r'(.|\n)*--init-parts backbone'):
+    with pytest.raises(
+        TransferError,
+        match=r'projector(.|\n)*wrong shape'
+        r'(.|\n)*--init-parts backbone',
+    ):
         init_from(method, path)
     assert unchanged(method, before)
     report = init_from(method, path, ['backbone'])
-    assert {part.name for part in report.parts} == {
-        'backbone', 'momentum_encoder.backbone'}
+    assert {part.name for part in report.parts} == {'backbone', 'momentum_encoder.backbone'}
 
 
 def test_bad_parts_are_named(save):
@@ -123,11 +136,13 @@ def test_the_options(save):
     add_init_arguments(parser)
     cfg = Config(dict(custom_hooks=[dict(type='A')]))
     path = save(foreign.backbone(1))
-    merge_init_arguments(cfg, parser.parse_args(
-        ['--init-from', path, '--init-parts', 'backbone,neck']))
+    merge_init_arguments(
+        cfg, parser.parse_args(['--init-from', path, '--init-parts', 'backbone,neck'])
+    )
     assert len(cfg.custom_hooks) == 2
     assert cfg.custom_hooks[1].parts == ['backbone', 'neck']
     from dense_ssl.registry import HOOKS
+
     assert isinstance(HOOKS.build(cfg.custom_hooks[1]), InitFromHook)
     merge_init_arguments(cfg, parser.parse_args([]))
     assert len(cfg.custom_hooks) == 2
@@ -138,7 +153,6 @@ def test_the_options(save):
 
 
 class Runner:
-
     class logger:
         info = staticmethod(lambda text: None)
 

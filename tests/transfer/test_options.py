@@ -1,4 +1,5 @@
 """Options of the benchmark tools: checked, and merged where they belong."""
+
 import argparse
 import os
 import re
@@ -11,8 +12,7 @@ import torch
 
 from dense_ssl.transfer import TransferError
 from dense_ssl.transfer.benchmarks import build_config, fine_tune
-from dense_ssl.transfer.benchmarks.merge_options import (load_config,
-                                                         merge_options)
+from dense_ssl.transfer.benchmarks.merge_options import load_config, merge_options
 from dense_ssl.transfer.benchmarks.options import add_arguments
 
 ROOT = Path(__file__).parents[2]
@@ -22,27 +22,42 @@ VOC = 'mmdetection/faster-rcnn_r50-c4_24k_voc0712.py'
 CITYSCAPES = 'mmsegmentation/fcn_r50-d8_4xb2-40k_cityscapes-769x769.py'
 LINEAR = 'mmpretrain/linear_resnet50_8xb32-steplr-100e_in1k.py'
 COMMON = [
-    'optim_wrapper.optimizer.lr', 'model.backbone.depth',
-    'model.backbone.frozen_stages', 'train_dataloader.batch_size',
-    'train_dataloader.prefetch_factor', 'load_from', 'randomness.seed',
-    'experiment_name', 'default_hooks.checkpoint.max_keep_ckpts',
-    'param_scheduler.0.end', 'optim_wrapper.clip_grad.max_norm',
-    'train_dataloader.dataset.indices', 'sync_bn', 'env_cfg.cudnn_benchmark'
+    'optim_wrapper.optimizer.lr',
+    'model.backbone.depth',
+    'model.backbone.frozen_stages',
+    'train_dataloader.batch_size',
+    'train_dataloader.prefetch_factor',
+    'load_from',
+    'randomness.seed',
+    'experiment_name',
+    'default_hooks.checkpoint.max_keep_ckpts',
+    'param_scheduler.0.end',
+    'optim_wrapper.clip_grad.max_norm',
+    'train_dataloader.dataset.indices',
+    'sync_bn',
+    'env_cfg.cudnn_benchmark',
 ]
 KEYS = {
-    DETECTION: COMMON + [
-        'val_evaluator.proposal_nums', 'model.test_cfg.rcnn.score_thr',
+    DETECTION: COMMON
+    + [
+        'val_evaluator.proposal_nums',
+        'model.test_cfg.rcnn.score_thr',
         'model.rpn_head.loss_bbox.loss_weight',
-        'model.test_cfg.rcnn.nms.split_thr', 'model.neck.add_extra_convs',
+        'model.test_cfg.rcnn.nms.split_thr',
+        'model.neck.add_extra_convs',
         'train_dataloader.dataset.data_prefix.img',
-        'train_dataloader.dataset.metainfo.classes', 'train_cfg.val_interval',
-        'model.roi_head.bbox_head.norm_cfg.type'
+        'train_dataloader.dataset.metainfo.classes',
+        'train_cfg.val_interval',
+        'model.roi_head.bbox_head.norm_cfg.type',
     ],
-    CITYSCAPES: COMMON + [
-        'model.test_cfg.mode', 'model.test_cfg.stride',
+    CITYSCAPES: COMMON
+    + [
+        'model.test_cfg.mode',
+        'model.test_cfg.stride',
         'model.decode_head.loss_decode.class_weight',
-        'model.decode_head.sampler', 'val_evaluator.ignore_index',
-        'train_dataloader.dataset.data_prefix.seg_map_path'
+        'model.decode_head.sampler',
+        'val_evaluator.ignore_index',
+        'train_dataloader.dataset.data_prefix.seg_map_path',
     ],
     LINEAR: COMMON + ['model.head.topk', 'train_cfg.max_epochs'],
 }
@@ -58,9 +73,9 @@ def parsed(config, tmp_path, *words):
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     parser.add_argument('--resume', nargs='?', const='auto')
-    return build_config(parser.parse_args(
-        [str(CONFIGS / config), '--work-dir', str(tmp_path / 'work'),
-         *words]))
+    return build_config(
+        parser.parse_args([str(CONFIGS / config), '--work-dir', str(tmp_path / 'work'), *words])
+    )
 
 
 @pytest.mark.parametrize('config', list(KEYS))
@@ -71,18 +86,21 @@ def test_keys_that_something_reads_pass(config):
         merge_options(cfg.copy(), {key: 1})
 
 
-@pytest.mark.parametrize('config, key, words', [
-    (DETECTION, 'model.backbone.dept', 'mean model.backbone.depth?'),
-    (DETECTION, 'modle.backbone.depth', 'mean model?'),
-    (DETECTION, 'val_evaluator.proposal_num', 'mean val_evaluator.proposal_n'),
-    (DETECTION, 'model.test_cfg.rcnn.scor_thr', 'rcnn.score_thr?'),
-    (DETECTION, 'model.roi_head.bbox_head.num_class', 'num_classes?'),
-    (DETECTION, 'train_dataloader.batchsize', 'train_dataloader.batch_size?'),
-    (DETECTION, 'vis_backends', 'would change nothing'),
-    (CITYSCAPES, 'model.decode_head.num_conv', 'num_convs?'),
-    (CITYSCAPES, 'crop_size', 'would change nothing'),
-    (LINEAR, 'optim_wrapper.optimizer.momentm', 'momentum?'),
-])
+@pytest.mark.parametrize(
+    'config, key, words',
+    [
+        (DETECTION, 'model.backbone.dept', 'mean model.backbone.depth?'),
+        (DETECTION, 'modle.backbone.depth', 'mean model?'),
+        (DETECTION, 'val_evaluator.proposal_num', 'mean val_evaluator.proposal_n'),
+        (DETECTION, 'model.test_cfg.rcnn.scor_thr', 'rcnn.score_thr?'),
+        (DETECTION, 'model.roi_head.bbox_head.num_class', 'num_classes?'),
+        (DETECTION, 'train_dataloader.batchsize', 'train_dataloader.batch_size?'),
+        (DETECTION, 'vis_backends', 'would change nothing'),
+        (CITYSCAPES, 'model.decode_head.num_conv', 'num_convs?'),
+        (CITYSCAPES, 'crop_size', 'would change nothing'),
+        (LINEAR, 'optim_wrapper.optimizer.momentm', 'momentum?'),
+    ],
+)
 def test_keys_that_nothing_reads_are_refused(config, key, words):
     package_of(config)
     cfg = load_config(str(CONFIGS / config))
@@ -107,8 +125,9 @@ def test_data_root_moves_all_data(config, tmp_path):
 
 
 def test_evaluator_follows_data_root(tmp_path):
-    cfg = parsed(DETECTION, tmp_path, '--cfg-options', 'data_root=/x',
-                 'val_dataloader.dataset.data_root=/y')
+    cfg = parsed(
+        DETECTION, tmp_path, '--cfg-options', 'data_root=/x', 'val_dataloader.dataset.data_root=/y'
+    )
     assert cfg.val_evaluator.ann_file.startswith('/x/annotations/')
     assert cfg.train_dataloader.dataset.data_root.rstrip('/') == '/x'
     assert cfg.val_dataloader.dataset.data_root == '/y'
@@ -126,8 +145,10 @@ def test_tensorboard_is_added(tmp_path):
     pytest.importorskip('tensorboard')
     cfg = parsed(DETECTION, tmp_path, '--tensorboard')
     assert cfg.visualizer.type == 'DetLocalVisualizer'
-    assert [b['type'] for b in cfg.visualizer.vis_backends
-            ] == ['LocalVisBackend', 'TensorboardVisBackend']
+    assert [b['type'] for b in cfg.visualizer.vis_backends] == [
+        'LocalVisBackend',
+        'TensorboardVisBackend',
+    ]
 
 
 def test_work_dir_below_a_file_is_refused(tmp_path):
@@ -167,14 +188,22 @@ def test_cpu_processes_get_gloo_and_plain_norms(tmp_path, monkeypatch):
 def test_tool_refuses_in_one_line(tmp_path):
     pytest.importorskip('mmseg')
     done = subprocess.run(
-        [str(ROOT / 'tools/benchmarks/mmsegmentation/dist_train.sh'),
-         str(CONFIGS / CITYSCAPES), 'random', '1', '--work-dir',
-         str(tmp_path), '--resume', 'gone.pth'],
-        capture_output=True, text=True,
-        env={**os.environ, 'PYTHON': sys.executable})
+        [
+            str(ROOT / 'tools/benchmarks/mmsegmentation/dist_train.sh'),
+            str(CONFIGS / CITYSCAPES),
+            'random',
+            '1',
+            '--work-dir',
+            str(tmp_path),
+            '--resume',
+            'gone.pth',
+        ],
+        capture_output=True,
+        text=True,
+        env={**os.environ, 'PYTHON': sys.executable},
+    )
     assert done.returncode == 1
-    assert done.stderr.strip().splitlines()[-1] == (
-        'error: --resume gone.pth: no such file.')
+    assert done.stderr.strip().splitlines()[-1] == ('error: --resume gone.pth: no such file.')
     assert 'Traceback' not in done.stderr
 
 
@@ -190,14 +219,17 @@ def tree(tmp_path):
     python.write_text(
         '#!/bin/sh\ncase "$*" in\n  *cpu_count*) echo 8 ;;\n'
         '  *socket*) echo 12345 ;;\n'
-        '  *) echo "threads=$OMP_NUM_THREADS $*" ;;\nesac\n')
+        '  *) echo "threads=$OMP_NUM_THREADS $*" ;;\nesac\n'
+    )
     python.chmod(0o755)
 
     def launch(*arguments, **environment):
         return subprocess.run(
             ['bash', str(tools / 'benchmarks' / 'launch.sh'), *arguments],
-            capture_output=True, text=True,
-            env=dict(PATH='/usr/bin:/bin', **environment))
+            capture_output=True,
+            text=True,
+            env=dict(PATH='/usr/bin:/bin', **environment),
+        )
 
     return launch
 
@@ -207,8 +239,7 @@ def test_launcher_finds_python_threads_and_a_port(tree):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith('threads=4 -m torch.distributed.run')
     assert '--master_port=12345 --nproc_per_node=2' in done.stdout
-    assert 'a b.py --checkpoint random --launcher pytorch --seed 1' in (
-        done.stdout)
+    assert 'a b.py --checkpoint random --launcher pytorch --seed 1' in (done.stdout)
     done = tree('test', 'a.py', 'x.pth', '1', OMP_NUM_THREADS='3')
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith('threads=3 ')

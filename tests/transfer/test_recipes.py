@@ -1,4 +1,5 @@
 """No benchmark config contradicts itself or the papers' recipe."""
+
 import copy
 from functools import lru_cache
 from pathlib import Path
@@ -6,8 +7,7 @@ from pathlib import Path
 import pytest
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'benchmarks'
-ALL = sorted(path for path in CONFIGS.glob('*/*.py')
-             if path.parent.name != '_base_')
+ALL = sorted(path for path in CONFIGS.glob('*/*.py') if path.parent.name != '_base_')
 
 
 def load(path):
@@ -19,6 +19,7 @@ def read(path):
     import dense_ssl  # noqa: F401  (lets `mmseg::` bases resolve)
     from dense_ssl.transfer.benchmarks.options import load_config
     from dense_ssl.transfer.benchmarks.small import make_small
+
     scope = dict(mmdetection='mmdet', mmsegmentation='mmseg')
     pytest.importorskip(scope.get(path.parent.name, 'mmpretrain'))
     cfg = load_config(str(path))
@@ -28,6 +29,7 @@ def read(path):
 
 def remarks(cfg, **kwargs):
     from dense_ssl.transfer.benchmarks.check import check_transfer
+
     return check_transfer(cfg, None, **kwargs)[1]
 
 
@@ -45,7 +47,8 @@ def test_the_recipe_is_right(path):
     if path.parent.name == 'mmpretrain':
         return
     assert cfg.auto_scale_lr.base_batch_size == (
-        8 if 'cityscapes' in path.stem and 'd6' not in path.stem else 16)
+        8 if 'cityscapes' in path.stem and 'd6' not in path.stem else 16
+    )
     assert cfg.sync_bn == 'torch'
     assert cfg.train_cfg.type == 'IterBasedTrainLoop'
     assert cfg.train_dataloader.sampler.type == 'InfiniteSampler'
@@ -59,8 +62,7 @@ def test_the_recipe_is_right(path):
 SCHEDULES = {
     'faster-rcnn_r50-c4_24k_voc0712': (24000, [18000, 22000], 100, 1e-4),
     'mask-rcnn_r50_fpn_1x_coco': (90000, [60000, 80000], 1000, 1e-4),
-    'mask-rcnn_r50_fpn_wd2.5e-5_2x_coco':
-    (180000, [120000, 160000], 1000, 2.5e-5),
+    'mask-rcnn_r50_fpn_wd2.5e-5_2x_coco': (180000, [120000, 160000], 1000, 2.5e-5),
     'mask-rcnn_r50-c4_2x_coco': (180000, [120000, 160000], 1000, 1e-4),
     'mask-rcnn_r50_fpn_24k_cityscapes': (24000, [18000], 1000, 1e-4),
 }
@@ -93,20 +95,39 @@ def test_voc_detection_is_detectron2s():
 
 def stock(name):
     from dense_ssl.transfer.benchmarks.options import load_config
+
     pytest.importorskip('mmdet')
     return load_config(name)
 
 
-@pytest.mark.parametrize('name,words', [
-    ('mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py',
-     ['stem and 1 stages', 'backbone keep the statistics', 'torchvision://',
-      'not synchronised', 'norm layers are decayed']),
-    ('mmdet::mask_rcnn/mask-rcnn_r50-caffe-c4_1x_coco.py',
-     ["Caffe's ResNet", 'BGR', 'normalised by mean', 'are not trained',
-      'roi_head.shared_head keep']),
-])
+@pytest.mark.parametrize(
+    'name,words',
+    [
+        (
+            'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py',
+            [
+                'stem and 1 stages',
+                'backbone keep the statistics',
+                'torchvision://',
+                'not synchronised',
+                'norm layers are decayed',
+            ],
+        ),
+        (
+            'mmdet::mask_rcnn/mask-rcnn_r50-caffe-c4_1x_coco.py',
+            [
+                "Caffe's ResNet",
+                'BGR',
+                'normalised by mean',
+                'are not trained',
+                'roi_head.shared_head keep',
+            ],
+        ),
+    ],
+)
 def test_mmdets_own_recipes_are_found_fault_with(name, words):
     import dense_ssl  # noqa: F401
+
     found = ' '.join(f.text for f in remarks(stock(name)) if f.costs)
     for word in words:
         assert word in found
@@ -114,18 +135,25 @@ def test_mmdets_own_recipes_are_found_fault_with(name, words):
     assert 'not synchronised' not in alone
 
 
-@pytest.mark.parametrize('change,words', [
-    ({'param_scheduler.1.milestones': [60000, 90000]},
-     'drop at iteration 90000, but training ends at 90000'),
-    ({'param_scheduler.1.end': 100000}, 'end at iteration 100000'),
-    # mmselfsup's trap: a second train_cfg cuts the schedule short.
-    ({'train_cfg': dict(_delete_=True, type='EpochBasedTrainLoop',
-                        max_epochs=12)}, 'counts in iterations'),
-    ({'val_evaluator': None}, 'val_evaluator is missing'),
-    ({'load_from': 'https://x.org/y.pth'}, 'trained already'),
-    ({'model.backbone.frozen_stages': 0}, 'stem and 0 stages'),
-    ({'sync_bn': None}, 'not synchronised'),
-])
+@pytest.mark.parametrize(
+    'change,words',
+    [
+        (
+            {'param_scheduler.1.milestones': [60000, 90000]},
+            'drop at iteration 90000, but training ends at 90000',
+        ),
+        ({'param_scheduler.1.end': 100000}, 'end at iteration 100000'),
+        # mmselfsup's trap: a second train_cfg cuts the schedule short.
+        (
+            {'train_cfg': dict(_delete_=True, type='EpochBasedTrainLoop', max_epochs=12)},
+            'counts in iterations',
+        ),
+        ({'val_evaluator': None}, 'val_evaluator is missing'),
+        ({'load_from': 'https://x.org/y.pth'}, 'trained already'),
+        ({'model.backbone.frozen_stages': 0}, 'stem and 0 stages'),
+        ({'sync_bn': None}, 'not synchronised'),
+    ],
+)
 def test_contradictions_are_found(change, words):
     cfg = load(CONFIGS / 'mmdetection' / 'mask-rcnn_r50_fpn_1x_coco.py')
     if 'train_cfg' in change or 'val_evaluator' in change:
@@ -139,8 +167,7 @@ def test_contradictions_are_found(change, words):
 def test_a_frozen_detector_is_no_probe():
     cfg = load(CONFIGS / 'mmdetection' / 'mask-rcnn_r50_fpn_1x_coco.py')
     cfg.model.backbone.frozen_stages = 4
-    assert any('more than a linear probe' in f.text and f.costs
-               for f in remarks(cfg))
+    assert any('more than a linear probe' in f.text and f.costs for f in remarks(cfg))
 
 
 def test_one_scheduler_without_a_list():
@@ -153,21 +180,22 @@ def test_one_scheduler_without_a_list():
 
 def test_images_of_a_step():
     from dense_ssl.transfer.benchmarks.recipe import inspect_batch
+
     cfg = load(CONFIGS / 'mmdetection' / 'mask-rcnn_r50_fpn_1x_coco.py')
     assert not inspect_batch(cfg, 8)
-    (note, ) = inspect_batch(cfg, 4)
-    assert not note.costs and '8 images, the learning rate is for 16' in (
-        note.text)
+    (note,) = inspect_batch(cfg, 4)
+    assert not note.costs and '8 images, the learning rate is for 16' in (note.text)
     cfg.auto_scale_lr.enable = True
     assert not inspect_batch(cfg, 4)
     cfg.train_dataloader.batch_size = 1
-    (problem, ) = inspect_batch(cfg, 1)
+    (problem,) = inspect_batch(cfg, 1)
     assert problem.costs and 'one image at a time' in problem.text
 
 
 def test_random_weights_are_random(tmp_path):
     from dense_ssl.transfer import TransferError
     from dense_ssl.transfer.benchmarks import fine_tune
+
     cfg = stock('mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py')
     cfg.work_dir, cfg.launcher = str(tmp_path), 'none'
     with pytest.raises(TransferError, match='torchvision://resnet'):
@@ -178,10 +206,10 @@ def test_random_weights_are_random(tmp_path):
 
 
 def test_a_probe_that_moves_its_statistics_is_found():
-    cfg = load(CONFIGS / 'mmpretrain' /
-               'linear_resnet50_8xb32-steplr-100e_in1k.py')
+    cfg = load(CONFIGS / 'mmpretrain' / 'linear_resnet50_8xb32-steplr-100e_in1k.py')
     from dense_ssl.transfer.benchmarks.model import build_model
     from dense_ssl.transfer.benchmarks.recipe import inspect_recipe
+
     model = build_model(cfg)
     model.train()
     assert not [f for f in inspect_recipe(cfg, model) if f.costs]
@@ -193,9 +221,9 @@ def test_a_probe_that_moves_its_statistics_is_found():
 
 def late_step(cfg):
     """A step of the learning rate, or its end, when training is over."""
-    count, last = (('max_iters', 'iteration')
-                   if 'max_iters' in cfg.train_cfg else ('max_epochs',
-                                                         'epoch'))
+    count, last = (
+        ('max_iters', 'iteration') if 'max_iters' in cfg.train_cfg else ('max_epochs', 'epoch')
+    )
     key = 'milestones' if 'milestones' in cfg.param_scheduler[-1] else 'end'
     late = cfg.train_cfg[count] + 1
     cfg.param_scheduler[-1][key] = [late] if key == 'milestones' else late
@@ -208,8 +236,7 @@ def no_evaluator(cfg):
 
 
 def supervised_url(cfg):
-    cfg.model.backbone.init_cfg = dict(
-        type='Pretrained', checkpoint='torchvision://resnet50')
+    cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint='torchvision://resnet50')
     return 'model.backbone.init_cfg.checkpoint=torchvision://resnet50'
 
 
@@ -218,6 +245,7 @@ def test_what_would_spoil_a_config_is_found(path):
     from torch import nn
 
     from dense_ssl.transfer.benchmarks.recipe import inspect_recipe
+
     # All of these are read from the config; any model serves.
     model = nn.Module()
     model.backbone = nn.Conv2d(1, 1, 1)
@@ -230,5 +258,4 @@ def test_what_would_spoil_a_config_is_found(path):
 
 
 def test_every_config_has_these_parts():
-    assert {path.parent.name for path in ALL} == {
-        'mmdetection', 'mmsegmentation', 'mmpretrain'}
+    assert {path.parent.name for path in ALL} == {'mmdetection', 'mmsegmentation', 'mmpretrain'}

@@ -1,16 +1,16 @@
 """Every key or nothing, and a diff that says why."""
+
 import pytest
 import torch
 
-from dense_ssl.transfer import (Part, TransferError, load_part, load_parts,
-                                match_parts, plan_parts)
-from .small_models import (Downstream, distinct, prefixed, resnet, snapshot,
-                           unchanged)
+from dense_ssl.transfer import Part, TransferError, load_part, load_parts, match_parts, plan_parts
+
+from .small_models import Downstream, distinct, prefixed, resnet, snapshot, unchanged
 
 BACKBONE = Part('backbone.', 'backbone.', 'backbone')
 
 
-def refused(model, state_dict, parts=(BACKBONE, )) -> str:
+def refused(model, state_dict, parts=(BACKBONE,)) -> str:
     """The message of a transfer that must fail and write nothing."""
     before = snapshot(model)
     with pytest.raises(TransferError) as caught:
@@ -30,8 +30,7 @@ def test_every_tensor_of_the_part_is_written_and_no_other():
         assert torch.equal(value, weights[key]), key
     assert torch.equal(model.decode_head.weight, head)
     assert report.parts[0].tensors == len(weights)
-    assert report.parts[0].elements == sum(
-        value.numel() for value in weights.values())
+    assert report.parts[0].elements == sum(value.numel() for value in weights.values())
     assert report.not_filled == {'decode_head': 10}
     assert 'backbone.*' in str(report) and 'decode_head (10)' in str(report)
 
@@ -39,8 +38,7 @@ def test_every_tensor_of_the_part_is_written_and_no_other():
 def test_checking_alone_writes_nothing():
     model = Downstream(resnet())
     before = snapshot(model)
-    match_parts(model, prefixed('backbone.', distinct(model.backbone)),
-                [BACKBONE])
+    match_parts(model, prefixed('backbone.', distinct(model.backbone)), [BACKBONE])
     assert unchanged(model, before)
 
 
@@ -64,8 +62,8 @@ def test_batch_counters_alone_may_be_absent():
     model = Downstream(resnet())
     weights = {
         key: value
-        for key, value in prefixed('backbone.', distinct(
-            model.backbone)).items() if 'num_batches_tracked' not in key
+        for key, value in prefixed('backbone.', distinct(model.backbone)).items()
+        if 'num_batches_tracked' not in key
     }
     report = load_part(model, weights, BACKBONE)
     assert 'num_batches_tracked is not in the file' in str(report)
@@ -76,8 +74,7 @@ def test_wrong_shape_names_both_shapes():
     weights = prefixed('backbone.', distinct(model.backbone))
     weights['backbone.conv1.weight'] = torch.zeros(64, 1, 7, 7)
     message = refused(model, weights)
-    assert ('conv1.weight: (64, 1, 7, 7) in the file, (64, 3, 7, 7) in the '
-            'model') in message
+    assert ('conv1.weight: (64, 1, 7, 7) in the file, (64, 3, 7, 7) in the model') in message
 
 
 @pytest.mark.parametrize('value', [float('nan'), float('inf')])
@@ -91,16 +88,14 @@ def test_diverged_weights_are_refused(value):
 @pytest.mark.parametrize('source,target', [(18, 50), (50, 18), (34, 18)])
 def test_another_depth_is_named(source, target):
     message = refused(
-        Downstream(resnet(target)),
-        prefixed('backbone.', resnet(source).state_dict()))
+        Downstream(resnet(target)), prefixed('backbone.', resnet(source).state_dict())
+    )
     assert f'ResNet-{source}, the model is a ResNet-{target}' in message
 
 
 def test_a_deeper_checkpoint_does_not_pass_as_a_superset():
     # All keys of a ResNet-50 are in a ResNet-101, with the right shapes.
-    message = refused(
-        Downstream(resnet(50)),
-        prefixed('backbone.', resnet(101).state_dict()))
+    message = refused(Downstream(resnet(50)), prefixed('backbone.', resnet(101).state_dict()))
     assert 'layer3.6.conv1.weight' in message
     assert 'ResNet-101' in message
 
@@ -109,8 +104,7 @@ def test_a_classifier_beside_the_backbone_is_noted():
     model = Downstream(resnet())
     weights = prefixed('backbone.', distinct(model.backbone))
     weights['backbone.fc.weight'] = torch.zeros(1000, 512)
-    assert 'fc.weight (a classifier) is not used' in str(
-        load_part(model, weights, BACKBONE))
+    assert 'fc.weight (a classifier) is not used' in str(load_part(model, weights, BACKBONE))
 
 
 def test_another_prefix_is_found_and_named():
@@ -130,8 +124,7 @@ def test_bare_names_need_to_be_asked_for():
 
 
 def test_a_file_of_something_else_says_what_it_has():
-    message = refused(
-        Downstream(resnet()), {'generator.net.weight': torch.zeros(2)})
+    message = refused(Downstream(resnet()), {'generator.net.weight': torch.zeros(2)})
     assert 'generator.net (1)' in message
 
 
@@ -139,30 +132,23 @@ def test_one_bad_part_keeps_the_good_part_unwritten():
     model = Downstream(resnet())
     weights = prefixed('backbone.', distinct(model.backbone))
     head = Part('head.', 'decode_head.', 'head')
-    message = refused(model, {**weights, 'head.weight': torch.zeros(1)},
-                      [BACKBONE, head])
+    message = refused(model, {**weights, 'head.weight': torch.zeros(1)}, [BACKBONE, head])
     assert message.startswith('head:')
 
 
 def test_the_momentum_copy_is_taken_on_request():
     model = Downstream(resnet())
     online, momentum = distinct(model.backbone, 1), distinct(model.backbone, 2)
-    weights = {
-        **prefixed('backbone.', online),
-        **prefixed('momentum_encoder.backbone.', momentum)
-    }
+    weights = {**prefixed('backbone.', online), **prefixed('momentum_encoder.backbone.', momentum)}
     load_parts(model, weights, plan_parts(model, weights, network='momentum'))
     assert torch.equal(model.backbone.conv1.weight, momentum['conv1.weight'])
     with pytest.raises(TransferError, match='no "momentum_encoder'):
-        plan_parts(
-            model, prefixed('backbone.', online), network='momentum')
+        plan_parts(model, prefixed('backbone.', online), network='momentum')
 
 
-@pytest.mark.parametrize('options', [
-    dict(parts=('backbone', 'decoder')),
-    dict(parts=('neck', )),
-    dict(network='teacher')
-])
+@pytest.mark.parametrize(
+    'options', [dict(parts=('backbone', 'decoder')), dict(parts=('neck',)), dict(network='teacher')]
+)
 def test_unknown_words_are_refused(options):
     with pytest.raises(TransferError):
         plan_parts(Downstream(resnet()), {}, **options)
@@ -171,15 +157,12 @@ def test_unknown_words_are_refused(options):
 def test_a_c4_detector_gets_layer4_in_its_shared_head():
 
     class C4(torch.nn.Module):
-
         def __init__(self):
             super().__init__()
             full = resnet()
             self.backbone = resnet(
-                num_stages=3,
-                strides=(1, 2, 2),
-                dilations=(1, 1, 1),
-                out_indices=(2, ))
+                num_stages=3, strides=(1, 2, 2), dilations=(1, 1, 1), out_indices=(2,)
+            )
             self.roi_head = torch.nn.Module()
             self.roi_head.shared_head = torch.nn.Module()
             self.roi_head.shared_head.layer4 = full.layer4
@@ -189,8 +172,7 @@ def test_a_c4_detector_gets_layer4_in_its_shared_head():
     source = prefixed('backbone.', weights)
     load_parts(model, source, plan_parts(model, source))
     layer4 = model.roi_head.shared_head.layer4
-    assert torch.equal(layer4[0].conv1.weight,
-                       weights['layer4.0.conv1.weight'])
+    assert torch.equal(layer4[0].conv1.weight, weights['layer4.0.conv1.weight'])
     del model.roi_head
     message = refused(model, source, plan_parts(model, source))
     assert 'C4 and FPN' in message
@@ -199,9 +181,10 @@ def test_a_c4_detector_gets_layer4_in_its_shared_head():
 def test_the_deep_stem_of_mmseg_is_refused():
     pytest.importorskip('mmseg')
     from mmseg.models.backbones import ResNetV1c
+
     source = prefixed('backbone.', resnet(50).state_dict())
     message = refused(Downstream(ResNetV1c(depth=50)), source)
-    assert "deep stem (ResNetV1c/V1d)" in message
+    assert 'deep stem (ResNetV1c/V1d)' in message
     assert "model.backbone.type='ResNet'" in message
     assert 'stem.0.weight' in message
     assert '(312 of 330 keys match)' in message

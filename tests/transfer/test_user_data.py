@@ -1,4 +1,5 @@
 """A user's own annotations: what is made of them, and what is refused."""
+
 import json
 from types import SimpleNamespace
 
@@ -9,12 +10,15 @@ from mmengine.config import Config
 
 from dense_ssl.transfer import TransferError
 from dense_ssl.transfer.benchmarks import adjust
-from dense_ssl.transfer.benchmarks.coco_data import (hold_out,
-                                                     read_annotations)
+from dense_ssl.transfer.benchmarks.coco_data import hold_out, read_annotations
 from dense_ssl.transfer.benchmarks.merge_options import merge_options
 from dense_ssl.transfer.benchmarks.options import build_config
 from dense_ssl.transfer.benchmarks.segmentation_data import (
-    check_labels, parse_classes, use_segmentation_data)
+    check_labels,
+    parse_classes,
+    use_segmentation_data,
+)
+
 from .tiny_data import write_coco, write_segmentation
 
 
@@ -25,20 +29,22 @@ def spoilt(path, change) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize('change,words', [
-    (lambda c: c.pop('categories'), '"categories" is missing'),
-    (lambda c: c['images'].clear(), '"images" is missing or empty'),
-    (lambda c: c['images'][1].pop('width'), 'no "width"'),
-    (lambda c: c['images'][1].update(file_name='gone.png'), 'gone.png'),
-    (lambda c: c['images'][1].update(id=0), 'not unique'),
-    (lambda c: c['annotations'][0].update(image_id=77), '77'),
-    (lambda c: c['annotations'][0].update(category_id=77), 'category_id 77'),
-    (lambda c: c['annotations'][0].update(bbox=[1, 2, 3]), r'bbox \[1, 2, 3'),
-    (lambda c: c['annotations'][0].update(bbox=[1, 2, 3, float('nan')]),
-     'bbox'),
-    (lambda c: c['annotations'][1].update(id=1), 'annotation ids'),
-    (lambda c: c['categories'][1].update(name='square'), 'not unique'),
-])
+@pytest.mark.parametrize(
+    'change,words',
+    [
+        (lambda c: c.pop('categories'), '"categories" is missing'),
+        (lambda c: c['images'].clear(), '"images" is missing or empty'),
+        (lambda c: c['images'][1].pop('width'), 'no "width"'),
+        (lambda c: c['images'][1].update(file_name='gone.png'), 'gone.png'),
+        (lambda c: c['images'][1].update(id=0), 'not unique'),
+        (lambda c: c['annotations'][0].update(image_id=77), '77'),
+        (lambda c: c['annotations'][0].update(category_id=77), 'category_id 77'),
+        (lambda c: c['annotations'][0].update(bbox=[1, 2, 3]), r'bbox \[1, 2, 3'),
+        (lambda c: c['annotations'][0].update(bbox=[1, 2, 3, float('nan')]), 'bbox'),
+        (lambda c: c['annotations'][1].update(id=1), 'annotation ids'),
+        (lambda c: c['categories'][1].update(name='square'), 'not unique'),
+    ],
+)
 def test_contradictory_annotations_are_named(tmp_path, change, words):
     path, images = write_coco(tmp_path)
     path = spoilt(path, change)
@@ -81,12 +87,12 @@ def seg_config() -> Config:
     dataset = dict(type='CityscapesDataset', pipeline=[])
     return Config(
         dict(
-            model=dict(
-                decode_head=dict(num_classes=19),
-                auxiliary_head=[dict(num_classes=19)]),
+            model=dict(decode_head=dict(num_classes=19), auxiliary_head=[dict(num_classes=19)]),
             train_dataloader=dict(dataset=dict(dataset)),
             val_dataloader=dict(dataset=dict(dataset)),
-            test_dataloader=dict(dataset=dict(dataset))))
+            test_dataloader=dict(dataset=dict(dataset)),
+        )
+    )
 
 
 @pytest.mark.parametrize('cityscapes', [False, True])
@@ -142,16 +148,13 @@ def test_the_schedule_shrinks_as_a_whole():
     cfg = Config(
         dict(
             train_cfg=dict(max_iters=90000, val_interval=10000),
-            default_hooks=dict(
-                checkpoint=dict(interval=10000), logger=dict(interval=50)),
+            default_hooks=dict(checkpoint=dict(interval=10000), logger=dict(interval=50)),
             param_scheduler=[
                 dict(type='LinearLR', begin=0, end=1000),
-                dict(
-                    type='MultiStepLR',
-                    begin=0,
-                    end=90000,
-                    milestones=[60000, 80000])
-            ]))
+                dict(type='MultiStepLR', begin=0, end=90000, milestones=[60000, 80000]),
+            ],
+        )
+    )
     adjust.set_iterations(cfg, 300)
     assert cfg.param_scheduler[0].end == 30
     assert cfg.param_scheduler[1].milestones == [200, 266]
@@ -163,9 +166,12 @@ def test_the_schedule_shrinks_as_a_whole():
 
 
 def test_epochs_shrink_the_same_way():
-    cfg = Config(dict(
-        train_cfg=dict(max_epochs=100),
-        param_scheduler=[dict(type='MultiStepLR', milestones=[60, 80])]))
+    cfg = Config(
+        dict(
+            train_cfg=dict(max_epochs=100),
+            param_scheduler=[dict(type='MultiStepLR', milestones=[60, 80])],
+        )
+    )
     adjust.set_epochs(cfg, 10)
     assert cfg.param_scheduler[0].milestones == [6, 8]
     adjust.set_epochs(cfg, 1)
@@ -173,12 +179,17 @@ def test_epochs_shrink_the_same_way():
 
 
 def test_crops_at_the_border_are_filled_up_to_the_crop():
-    steps = [dict(type='RandomCrop', crop_size=(512, 512)),
-             dict(type='Pad', size=(512, 512)),
-             dict(type='Pad', size_divisor=32)]
-    cfg = Config(dict(
-        model=dict(data_preprocessor=dict(size=(512, 512))),
-        train_dataloader=dict(dataset=dict(pipeline=steps))))
+    steps = [
+        dict(type='RandomCrop', crop_size=(512, 512)),
+        dict(type='Pad', size=(512, 512)),
+        dict(type='Pad', size_divisor=32),
+    ]
+    cfg = Config(
+        dict(
+            model=dict(data_preprocessor=dict(size=(512, 512))),
+            train_dataloader=dict(dataset=dict(pipeline=steps)),
+        )
+    )
     adjust.set_crop(cfg, 64, 96)
     crop, pad, other = cfg.train_dataloader.dataset.pipeline
     assert crop.crop_size == pad.size == cfg.model.data_preprocessor.size
@@ -188,13 +199,16 @@ def test_crops_at_the_border_are_filled_up_to_the_crop():
 @pytest.mark.parametrize('installed', [False, True])
 def test_metrics_of_absent_packages_are_left_out(monkeypatch, installed):
     from dense_ssl.transfer.benchmarks import absent_metrics
-    monkeypatch.setattr(absent_metrics.importlib.util, 'find_spec',
-                        lambda name: object() if installed else None)
+
+    monkeypatch.setattr(
+        absent_metrics.importlib.util, 'find_spec', lambda name: object() if installed else None
+    )
     both = [dict(type='CocoMetric'), dict(type='CityScapesMetric')]
     cfg = Config(dict(val_evaluator=both, test_evaluator=both[0]))
     absent_metrics.leave_out_absent_metrics(cfg)
     assert [e.type for e in cfg.val_evaluator] == (
-        ['CocoMetric', 'CityScapesMetric'] if installed else ['CocoMetric'])
+        ['CocoMetric', 'CityScapesMetric'] if installed else ['CocoMetric']
+    )
     assert cfg.test_evaluator.type == 'CocoMetric'
     if not installed:
         cfg.val_evaluator = both[1]
@@ -206,11 +220,12 @@ def test_scale_keeps_the_recipes_ratios():
     cfg = Config(
         dict(
             train_dataloader=dict(
-                dataset=dict(pipeline=[
-                    dict(
-                        type='RandomChoiceResize',
-                        scales=[(1333, 640), (1333, 800)])
-                ]))))
+                dataset=dict(
+                    pipeline=[dict(type='RandomChoiceResize', scales=[(1333, 640), (1333, 800)])]
+                )
+            )
+        )
+    )
     adjust.set_scale(cfg, 200, 100)
     scales = cfg.train_dataloader.dataset.pipeline[0].scales
     assert scales == [(200, 80), (200, 100)]
@@ -221,9 +236,10 @@ def test_a_misspelt_option_is_named():
         merge_options(Config(dict(model={})), {'modle.depth': 18})
 
 
-@pytest.mark.parametrize('text,words', [(None, 'no config file'),
-                                        ('a = 1 +', 'cannot be read'),
-                                        ("_base_ = ['x.py']", 'cannot be')])
+@pytest.mark.parametrize(
+    'text,words',
+    [(None, 'no config file'), ('a = 1 +', 'cannot be read'), ("_base_ = ['x.py']", 'cannot be')],
+)
 def test_a_bad_config_file_is_named(tmp_path, text, words):
     path = tmp_path / 'config.py'
     if text:

@@ -1,11 +1,12 @@
 """Curves of what a run logged."""
+
 import numpy as np
 import pytest
 import torch
 
 from dense_ssl.transfer import TransferError
-from dense_ssl.visualization.curves import (draw_curves, logged_scalars,
-                                            smooth)
+from dense_ssl.visualization.curves import draw_curves, logged_scalars, smooth
+
 from ..engine.runs import config, image_folder, train
 
 PIXPRO = 'pixpro/pixpro_resnet50_8xb128-coslr-100e_folder.py'
@@ -16,12 +17,11 @@ def test_every_iteration_of_a_run(tmp_path):
     _, record = train(config(PIXPRO, images, tmp_path / 'run', epochs=2))
     scalars = logged_scalars(tmp_path / 'run' / 'epoch_2.pth')
     assert scalars['loss'] == pytest.approx(record.losses)
-    assert {'positive_pairs', 'no_overlap', 'positive_cosine',
-            'momentum'} <= set(scalars)
+    assert {'positive_pairs', 'no_overlap', 'positive_cosine', 'momentum'} <= set(scalars)
     figure = draw_curves({'run': scalars}, ['loss', 'momentum'], window=2)
     left, right = figure.axes
-    (line, ) = left.lines
-    pairs = [np.mean(record.losses[i:i + 2]) for i in range(3)]
+    (line,) = left.lines
+    pairs = [np.mean(record.losses[i : i + 2]) for i in range(3)]
     assert line.get_ydata() == pytest.approx(pairs)
     assert line.get_xdata() == pytest.approx([1.5, 2.5, 3.5])
     assert right.get_title() == 'momentum'
@@ -36,4 +36,4 @@ def test_weights_alone_hold_no_log(tmp_path):
 
 
 def test_fewer_values_than_the_window():
-    assert smooth(np.array([1., 3.]), 10) == pytest.approx([2.])
+    assert smooth(np.array([1.0, 3.0]), 10) == pytest.approx([2.0])

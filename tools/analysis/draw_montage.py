@@ -1,4 +1,5 @@
 """Draw montages that an MCL config makes from a folder of images."""
+
 import argparse
 
 from mmengine.config import Config
@@ -16,8 +17,7 @@ def parse_args():
     parser.add_argument('data_root', help='folder of images')
     parser.add_argument('out', help='picture to write (.png or .jpg)')
     parser.add_argument('--batch-size', type=int, default=32)
-    parser.add_argument(
-        '--rows', type=int, default=1, help='rows for each side')
+    parser.add_argument('--rows', type=int, default=1, help='rows for each side')
     parser.add_argument('--seed', type=int, default=0)
     return parser.parse_args()
 
@@ -27,8 +27,8 @@ def main():
     set_random_seed(args.seed)
     with clean_errors():
         picture = montage_picture(
-            Config.fromfile(args.config), args.data_root, args.batch_size,
-            args.rows)
+            Config.fromfile(args.config), args.data_root, args.batch_size, args.rows
+        )
         to_pil_image(picture).save(args.out)
 
 

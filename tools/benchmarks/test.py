@@ -1,4 +1,5 @@
 """Evaluate a fine-tuned mmdet or mmseg model."""
+
 import argparse
 import os
 import sys
@@ -12,10 +13,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add_arguments(parser)
     parser.add_argument(
-        '--checkpoint',
-        required=True,
-        metavar='FILE',
-        help='checkpoint of the fine-tuned model')
+        '--checkpoint', required=True, metavar='FILE', help='checkpoint of the fine-tuned model'
+    )
     args = parser.parse_args()
     if args.local_rank is not None:
         os.environ.setdefault('LOCAL_RANK', str(args.local_rank))

@@ -1,4 +1,5 @@
 """Write our checkpoint in the form another framework loads."""
+
 import argparse
 import os.path as osp
 import sys
@@ -13,23 +14,28 @@ def main() -> None:
     parser.add_argument('checkpoint', help='our checkpoint')
     parser.add_argument('out', help='the file to write')
     parser.add_argument('--to', required=True, choices=list(FORMATS))
-    parser.add_argument(
-        '--network', choices=['online', 'momentum'], default='online')
+    parser.add_argument('--network', choices=['online', 'momentum'], default='online')
     parser.add_argument(
         '--parts',
         help=f'names with commas out of {",".join(PARTS)}; by default what '
-        'both the file and the format have')
+        'both the file and the format have',
+    )
     args = parser.parse_args()
     if osp.exists(args.out) and osp.samefile(args.out, args.checkpoint):
         raise TransferError(f'{args.out} is the file that is read.')
     export = export_weights(
-        read_checkpoint(args.checkpoint), args.to, args.network,
-        args.parts and args.parts.split(','))
+        read_checkpoint(args.checkpoint),
+        args.to,
+        args.network,
+        args.parts and args.parts.split(','),
+    )
     save_export(export, args.out)
-    print(f'{export.meta["backbone"] if "backbone" in export.meta else ""} '
-          f'{args.network} network, {", ".join(export.meta["parts"])}: '
-          f'{len(export.weights)} tensors written to {args.out} for '
-          f'{args.to}'.strip())
+    print(
+        f'{export.meta["backbone"] if "backbone" in export.meta else ""} '
+        f'{args.network} network, {", ".join(export.meta["parts"])}: '
+        f'{len(export.weights)} tensors written to {args.out} for '
+        f'{args.to}'.strip()
+    )
 
 
 if __name__ == '__main__':

@@ -7,6 +7,7 @@ Worth while where opening many small files is slow (disks, network folders).
 The files are stored as they are, in a tar file with an index. When
 interrupted, run the same command: it goes on where it stopped.
 """
+
 import argparse
 import sys
 import time
@@ -22,7 +23,7 @@ class Progress:
         self.start = time.monotonic()
         # On a terminal the line is written over.
         self.terminal = sys.stdout.isatty()
-        self.interval = 0.5 if self.terminal else 10.
+        self.interval = 0.5 if self.terminal else 10.0
         self.printed = self.start
         self.done = 0
 
@@ -39,35 +40,38 @@ class Progress:
             f'{size / 1e6:.0f} MB, {rate:.0f} images/s, '
             f'{left // 3600}:{left // 60 % 60:02}:{left % 60:02} left',
             end='\r' if self.terminal and done < total else '\n',
-            flush=True)
+            flush=True,
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('folder', help='of images, nested or flat')
     parser.add_argument('out', help='the pack to write, named *.tar')
     parser.add_argument(
         '--max-unreadable-fraction',
         type=float,
-        default=0.,
+        default=0.0,
         metavar='SHARE',
         help='leave unreadable files out, up to this share of all; by default '
-        'the first is an error')
+        'the first is an error',
+    )
     parser.add_argument(
         '--extensions',
         nargs='+',
         default=EXTENSIONS,
-        help=f'ends of the names of images; default: {" ".join(EXTENSIONS)}')
+        help=f'ends of the names of images; default: {" ".join(EXTENSIONS)}',
+    )
     args = parser.parse_args()
     progress = Progress()
     try:
-        left_out = pack_images(args.folder, args.out, args.extensions,
-                               args.max_unreadable_fraction, progress)
+        left_out = pack_images(
+            args.folder, args.out, args.extensions, args.max_unreadable_fraction, progress
+        )
     except KeyboardInterrupt:
-        print(f'\ninterrupted after {progress.done} images: run the same '
-              'command again to go on')
+        print(f'\ninterrupted after {progress.done} images: run the same command again to go on')
         sys.exit(130)
     for message in left_out:
         print(f'left out: {message}')

@@ -3,9 +3,8 @@
 
 # Views stay uint8 RGB until they are on the device.
 data_preprocessor = dict(
-    type='DenseDataPreprocessor',
-    mean=[123.675, 116.28, 103.53],
-    std=[58.395, 57.12, 57.375])
+    type='DenseDataPreprocessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375]
+)
 
 train_dataloader = dict(
     batch_size=32,
@@ -17,4 +16,5 @@ train_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=True),
     collate_fn=dict(type='collate_views'),
     worker_init_fn=dict(type='worker_init'),
-    dataset=dict(type='UnlabelledImages', data_root=None, pipeline=[]))
+    dataset=dict(type='UnlabelledImages', data_root=None, pipeline=[]),
+)

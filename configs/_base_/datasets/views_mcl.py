@@ -5,19 +5,23 @@ _base_ = './views_byol.py'
 # Other sizes, multiples of 32: --cfg-options view_size=96
 view_size = 224
 
-crop = dict(type='RandomResizedCropWithBox', crop_ratio_range=(0.2, 1.))
+crop = dict(type='RandomResizedCropWithBox', crop_ratio_range=(0.2, 1.0))
 
 train_dataloader = dict(
-    dataset=dict(pipeline=[
-        dict(type='LoadRGBImage'),
-        dict(
-            type='GeometricMultiView',
-            view_size=view_size,
-            num_views=[4, 4],
-            transforms=[[crop, *_base_.view_pipeline1[1:]],
-                        [crop, *_base_.view_pipeline2[1:]]]),
-        dict(
-            type='PackInputs',
-            algorithm_keys=('view_boxes', 'view_colours'),
-            meta_keys=('sample_idx', 'img_path', 'ori_shape')),
-    ]))
+    dataset=dict(
+        pipeline=[
+            dict(type='LoadRGBImage'),
+            dict(
+                type='GeometricMultiView',
+                view_size=view_size,
+                num_views=[4, 4],
+                transforms=[[crop, *_base_.view_pipeline1[1:]], [crop, *_base_.view_pipeline2[1:]]],
+            ),
+            dict(
+                type='PackInputs',
+                algorithm_keys=('view_boxes', 'view_colours'),
+                meta_keys=('sample_idx', 'img_path', 'ori_shape'),
+            ),
+        ]
+    )
+)

@@ -8,19 +8,28 @@ view_size = 224  # a multiple of 32
 ratios = (1, 2, 4, 8)
 
 train_dataloader = dict(
-    dataset=dict(pipeline=[
-        dict(type='LoadRGBImage'),
-        dict(
-            type='GeometricMultiView',
-            view_size=view_size,
-            num_views=[1] * 8,
-            transforms=[[
-                dict(scale=view_size // ratio, **_base_.crop), _base_.flip,
-                dict(colour, blur_sigma=(0.1 / ratio, 2. / ratio))
-            ] for colour in (_base_.view_pipeline1[-1],
-                             _base_.view_pipeline2[-1]) for ratio in ratios]),
-        dict(
-            type='PackInputs',
-            algorithm_keys=('view_boxes', 'view_colours'),
-            meta_keys=('sample_idx', 'img_path', 'ori_shape')),
-    ]))
+    dataset=dict(
+        pipeline=[
+            dict(type='LoadRGBImage'),
+            dict(
+                type='GeometricMultiView',
+                view_size=view_size,
+                num_views=[1] * 8,
+                transforms=[
+                    [
+                        dict(scale=view_size // ratio, **_base_.crop),
+                        _base_.flip,
+                        dict(colour, blur_sigma=(0.1 / ratio, 2.0 / ratio)),
+                    ]
+                    for colour in (_base_.view_pipeline1[-1], _base_.view_pipeline2[-1])
+                    for ratio in ratios
+                ],
+            ),
+            dict(
+                type='PackInputs',
+                algorithm_keys=('view_boxes', 'view_colours'),
+                meta_keys=('sample_idx', 'img_path', 'ori_shape'),
+            ),
+        ]
+    )
+)

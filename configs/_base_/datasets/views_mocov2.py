@@ -5,7 +5,7 @@ _base_ = './unlabelled.py'
 view_size = 224
 
 view_pipeline = [
-    dict(type='RandomResizedCropWithBox', crop_ratio_range=(0.2, 1.)),
+    dict(type='RandomResizedCropWithBox', crop_ratio_range=(0.2, 1.0)),
     dict(
         type='RandomColour',
         brightness=0.4,
@@ -15,20 +15,26 @@ view_pipeline = [
         jitter_prob=0.8,
         grey_prob=0.2,
         blur_prob=0.5,
-        blur_sigma=(0.1, 2.)),
+        blur_sigma=(0.1, 2.0),
+    ),
     dict(type='RandomFlipWithBox', prob=0.5),
 ]
 
 train_dataloader = dict(
-    dataset=dict(pipeline=[
-        dict(type='LoadRGBImage'),
-        dict(
-            type='GeometricMultiView',
-            view_size=view_size,
-            num_views=[2],
-            transforms=[view_pipeline]),
-        dict(
-            type='PackInputs',
-            algorithm_keys=('view_boxes', 'view_colours'),
-            meta_keys=('sample_idx', 'img_path', 'ori_shape')),
-    ]))
+    dataset=dict(
+        pipeline=[
+            dict(type='LoadRGBImage'),
+            dict(
+                type='GeometricMultiView',
+                view_size=view_size,
+                num_views=[2],
+                transforms=[view_pipeline],
+            ),
+            dict(
+                type='PackInputs',
+                algorithm_keys=('view_boxes', 'view_colours'),
+                meta_keys=('sample_idx', 'img_path', 'ori_shape'),
+            ),
+        ]
+    )
+)

@@ -11,18 +11,17 @@ model = dict(
         zero_init_residual=False,
         # as released: fan-in, where mmpretrain's default is fan-out
         init_cfg=[
-            dict(
-                type='Kaiming',
-                layer='Conv2d',
-                mode='fan_in',
-                nonlinearity='relu'),
-            dict(type='Constant', layer=['_BatchNorm', 'GroupNorm'], val=1)
-        ]),
+            dict(type='Kaiming', layer='Conv2d', mode='fan_in', nonlinearity='relu'),
+            dict(type='Constant', layer=['_BatchNorm', 'GroupNorm'], val=1),
+        ],
+    ),
     projector=dict(
         type='DenseProjector',
         in_channels=2048,
         hidden_channels=2048,
         out_channels=128,
-        num_grid=None),
+        num_grid=None,
+    ),
     correspondence=dict(type='SimilarityCorrespondence'),
-    head=dict(type='QueueContrastHead', temperature=0.2))
+    head=dict(type='QueueContrastHead', temperature=0.2),
+)

@@ -11,20 +11,16 @@ model = dict(
     fpn_levels=(3, 2, 1, 0),
     momentum=0.99,
     end_momentum=1.0,
-    backbone=dict(
-        type='ResNet', depth=50, out_indices=(0, 1, 2, 3), norm_cfg=norm_cfg),
-    neck=dict(
-        type='FPN',
-        in_channels=[256, 512, 1024, 2048],
-        out_channels=256,
-        norm_cfg=norm_cfg),
+    backbone=dict(type='ResNet', depth=50, out_indices=(0, 1, 2, 3), norm_cfg=norm_cfg),
+    neck=dict(type='FPN', in_channels=[256, 512, 1024, 2048], out_channels=256, norm_cfg=norm_cfg),
     region_head=dict(
         type='RegionHead',
         in_channels=256,
         num_convs=4,
         hidden_channels=2048,
         out_channels=256,
-        norm_cfg=norm_cfg),
+        norm_cfg=norm_cfg,
+    ),
     predictor=dict(
         type='NonLinearNeck',
         in_channels=256,
@@ -34,10 +30,9 @@ model = dict(
         with_last_bias=True,
         with_last_bn=False,
         with_avg_pool=False,
-        norm_cfg=dict(type='BN1d')),
-    head=dict(
-        type='MultiLevelContrastHead',
-        weights=(1 / 2, 1 / 4, 1 / 8, 1 / 8),
-        temperature=1.0))
+        norm_cfg=dict(type='BN1d'),
+    ),
+    head=dict(type='MultiLevelContrastHead', weights=(1 / 2, 1 / 4, 1 / 8, 1 / 8), temperature=1.0),
+)
 # Batch norm over all processes
 sync_bn = 'torch'

@@ -11,12 +11,10 @@ model = dict(
         add_extra_convs='on_output',
         relu_before_extra_convs=True,
         num_outs=4,
-        norm_cfg=dict(type='BN')),
+        norm_cfg=dict(type='BN'),
+    ),
     levels=(0, 1, 2, 3),
-    tower=dict(
-        type='DenseTower',
-        in_channels=256,
-        stacked_convs=3,
-        norm_cfg=dict(type='BN')),
+    tower=dict(type='DenseTower', in_channels=256, stacked_convs=3, norm_cfg=dict(type='BN')),
     # both towers, four levels each
-    projector=dict(in_channels=256, num_levels=8))
+    projector=dict(in_channels=256, num_levels=8),
+)

@@ -7,7 +7,9 @@ model = dict(
         type='FPN',  # mmdet.FPN's structure and names
         in_channels=[256, 512, 1024, 2048],
         out_channels=256,
-        norm_cfg=dict(type='BN')),
+        norm_cfg=dict(type='BN'),
+    ),
     levels=(0, 1, 2, 3),
     max_grid=28,
-    projector=dict(in_channels=256, num_levels=4))
+    projector=dict(in_channels=256, num_levels=4),
+)

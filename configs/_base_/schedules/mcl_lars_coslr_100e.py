@@ -2,14 +2,9 @@
 # neither decayed nor scaled (LARS's default).
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(
-        type='LARS',
-        variant='mcl',
-        lr=16.,
-        momentum=0.9,
-        weight_decay=1e-5,
-        eta=0.001),
-    clip_grad=dict(max_norm=500.))
+    optimizer=dict(type='LARS', variant='mcl', lr=16.0, momentum=0.9, weight_decay=1e-5, eta=0.001),
+    clip_grad=dict(max_norm=500.0),
+)
 # Warm-up multiplied on top of the cosine: 10 epochs, the last incomplete batch
 # of each left out (the released code has 3127 iterations of 4096 images).
 param_scheduler = [
@@ -19,7 +14,8 @@ param_scheduler = [
         by_epoch=True,
         begin=0,
         end=10,
-        convert_to_iter_based=True),
+        convert_to_iter_based=True,
+    ),
     dict(
         type='CosineAnnealingLR',
         T_max=100,
@@ -27,7 +23,8 @@ param_scheduler = [
         by_epoch=True,
         begin=0,
         end=100,
-        convert_to_iter_based=True),
+        convert_to_iter_based=True,
+    ),
 ]
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=100)
 auto_scale_lr = dict(base_batch_size=4096)

@@ -7,9 +7,10 @@ train_pipeline = [
     dict(
         type='RandomChoiceResize',
         scales=[(1333, short) for short in range(480, 801, 32)],
-        keep_ratio=True),
+        keep_ratio=True,
+    ),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='PackDetInputs')
+    dict(type='PackDetInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile', backend_args=_base_.backend_args),
@@ -17,8 +18,8 @@ test_pipeline = [
     dict(type='LoadAnnotations', with_bbox=True),
     dict(
         type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape',
-                   'scale_factor'))
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
+    ),
 ]
 # The objects marked difficult are trained on: detectron2 ignores the mark
 # (base: left out).
@@ -26,7 +27,8 @@ train_set = dict(
     type='dense_ssl.transfer.detection.VOCWithDifficult',
     data_root=_base_.data_root,
     filter_cfg=dict(filter_empty_gt=True, min_size=32),
-    pipeline=train_pipeline)
+    pipeline=train_pipeline,
+)
 train_dataloader = dict(
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
@@ -37,11 +39,14 @@ train_dataloader = dict(
             dict(
                 ann_file=f'VOC{year}/ImageSets/Main/trainval.txt',
                 data_prefix=dict(sub_data_root=f'VOC{year}/'),
-                **train_set) for year in (2007, 2012)
-        ]))
+                **train_set,
+            )
+            for year in (2007, 2012)
+        ],
+    ),
+)
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 # AP over IoU .5:.95, AP50 and AP75, by the 11-point rule (base: AP50 only).
-val_evaluator = dict(
-    _delete_=True, type='dense_ssl.evaluation.VOCDetectionMetric')
+val_evaluator = dict(_delete_=True, type='dense_ssl.evaluation.VOCDetectionMetric')
 test_evaluator = val_evaluator

@@ -1,5 +1,6 @@
 # Mask R-CNN R50-C4 with a norm behind res5, COCO, 1x (90k iterations).
 _base_ = [
-    '../_base_/mask-rcnn_r50-c4_bn.py', '../_base_/coco_masks.py',
-    '../_base_/detection_90k.py'
+    '../_base_/mask-rcnn_r50-c4_bn.py',
+    '../_base_/coco_masks.py',
+    '../_base_/detection_90k.py',
 ]

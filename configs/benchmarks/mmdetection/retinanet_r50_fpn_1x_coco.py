@@ -1,7 +1,8 @@
 # RetinaNet R50-FPN, COCO, 1x (90k iterations of 16 images).
 _base_ = [
-    'mmdet::_base_/models/retinanet_r50_fpn.py', '../_base_/coco_boxes.py',
-    '../_base_/detection_90k.py'
+    'mmdet::_base_/models/retinanet_r50_fpn.py',
+    '../_base_/coco_boxes.py',
+    '../_base_/detection_90k.py',
 ]
 norm_cfg = dict(type='BN', requires_grad=True)
 model = dict(
@@ -9,6 +10,8 @@ model = dict(
         frozen_stages=-1,  # base: 1
         norm_eval=False,  # base: True
         norm_cfg=norm_cfg,
-        init_cfg=None),  # base: downloads supervised weights
-    neck=dict(norm_cfg=norm_cfg))  # base: no normalisation
+        init_cfg=None,
+    ),  # base: downloads supervised weights
+    neck=dict(norm_cfg=norm_cfg),
+)  # base: no normalisation
 optim_wrapper = dict(optimizer=dict(lr=0.01))

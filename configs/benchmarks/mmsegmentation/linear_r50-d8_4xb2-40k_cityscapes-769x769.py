@@ -10,10 +10,11 @@ model = dict(
         type='dense_ssl.transfer.segmentation.LinearHead',
         in_channels=2048,
         in_index=3,
-        dropout_ratio=0.,
+        dropout_ratio=0.0,
         num_classes=19,
         norm_cfg=dict(type='BN', requires_grad=True),
         align_corners=True,
-        loss_decode=dict(
-            type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)),
-    auxiliary_head=None)
+        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
+    ),
+    auxiliary_head=None,
+)

@@ -10,21 +10,14 @@ model = dict(
         type='dense_ssl.transfer.segmentation.LinearHead',
         in_channels=2048,
         in_index=3,
-        dropout_ratio=0.,
+        dropout_ratio=0.0,
         num_classes=21,
         norm_cfg=dict(type='BN', requires_grad=True),
         align_corners=True,
-        loss_decode=dict(
-            type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)),
-    auxiliary_head=None)
+        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
+    ),
+    auxiliary_head=None,
+)
 
 train_cfg = dict(max_iters=40000)  # base: 20k
-param_scheduler = [
-    dict(
-        type='PolyLR',
-        eta_min=1e-4,
-        power=0.9,
-        begin=0,
-        end=40000,
-        by_epoch=False)
-]
+param_scheduler = [dict(type='PolyLR', eta_min=1e-4, power=0.9, begin=0, end=40000, by_epoch=False)]

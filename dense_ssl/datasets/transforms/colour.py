@@ -1,6 +1,8 @@
 """The colour part of a view recipe, on the CPU."""
+
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Optional, Sequence, Tuple, Union
+from typing import Optional, Union
 
 import cv2
 import numpy as np
@@ -19,7 +21,8 @@ _ADJUST = dict(
     brightness=F.adjust_brightness,
     contrast=F.adjust_contrast,
     saturation=F.adjust_saturation,
-    hue=F.adjust_hue)
+    hue=F.adjust_hue,
+)
 
 
 @dataclass
@@ -33,7 +36,8 @@ class ColourParams:
         blur_sigma (float, optional): Standard deviation in pixels.
         solarise (int, optional): Invert values from this threshold on.
     """
-    jitter: Tuple[Tuple[str, float], ...] = field(default=())
+
+    jitter: tuple[tuple[str, float], ...] = field(default=())
     grey: bool = False
     blur_sigma: Optional[float] = None
     solarise: Optional[int] = None
@@ -48,11 +52,9 @@ class ColourParams:
         """
         names = list(_ADJUST)
         steps = [(names.index(name), factor) for name, factor in self.jitter]
-        steps += [(-1, 1.)] * (4 - len(steps))
+        steps += [(-1, 1.0)] * (4 - len(steps))
         solarise = np.inf if self.solarise is None else self.solarise
-        return np.array([
-            *np.ravel(steps), self.grey, self.blur_sigma or 0., solarise
-        ], np.float32)
+        return np.array([*np.ravel(steps), self.grey, self.blur_sigma or 0.0, solarise], np.float32)
 
 
 def apply_colour(img: np.ndarray, params: ColourParams) -> np.ndarray:
@@ -116,31 +118,34 @@ class RandomColour(BaseTransform):
             to False.
     """
 
-    def __init__(self,
-                 brightness: Strength = 0.,
-                 contrast: Strength = 0.,
-                 saturation: Strength = 0.,
-                 hue: Strength = 0.,
-                 jitter_prob: float = 0.8,
-                 grey_prob: float = 0.2,
-                 blur_prob: float = 0.,
-                 blur_sigma: Sequence[float] = (0.1, 2.0),
-                 solarise_prob: float = 0.,
-                 solarise_threshold: int = 128,
-                 on_device: bool = False) -> None:
+    def __init__(
+        self,
+        brightness: Strength = 0.0,
+        contrast: Strength = 0.0,
+        saturation: Strength = 0.0,
+        hue: Strength = 0.0,
+        jitter_prob: float = 0.8,
+        grey_prob: float = 0.2,
+        blur_prob: float = 0.0,
+        blur_sigma: Sequence[float] = (0.1, 2.0),
+        solarise_prob: float = 0.0,
+        solarise_threshold: int = 128,
+        on_device: bool = False,
+    ) -> None:
         self.jitter = ColorJitter(brightness, contrast, saturation, hue)
         self.probs = dict(
             jitter_prob=jitter_prob,
             grey_prob=grey_prob,
             blur_prob=blur_prob,
-            solarise_prob=solarise_prob)
+            solarise_prob=solarise_prob,
+        )
         for name, prob in self.probs.items():
             if not 0 <= prob <= 1:
-                raise ValueError(
-                    f'RandomColour: {name} must lie in [0, 1], got {prob}')
+                raise ValueError(f'RandomColour: {name} must lie in [0, 1], got {prob}')
         if not 0 <= blur_sigma[0] <= blur_sigma[1]:
-            raise ValueError('RandomColour: blur_sigma must be (least, most) '
-                             f'and not negative, got {blur_sigma}')
+            raise ValueError(
+                f'RandomColour: blur_sigma must be (least, most) and not negative, got {blur_sigma}'
+            )
         self.blur_sigma = tuple(blur_sigma)
         self.solarise_threshold = solarise_threshold
         self.on_device = on_device
@@ -153,18 +158,19 @@ class RandomColour(BaseTransform):
         take the same amount from the generators.
         """
         jitter = self.jitter
-        order, *factors = jitter.get_params(jitter.brightness, jitter.contrast,
-                                            jitter.saturation, jitter.hue)
+        order, *factors = jitter.get_params(
+            jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue
+        )
         steps = [(name, factor) for name, factor in zip(_ADJUST, factors)]
         steps = [steps[i] for i in order.tolist() if steps[i][1] is not None]
-        jittered, grey, blurred, solarised = (
-            np.random.random_sample(4) < list(self.probs.values()))
+        jittered, grey, blurred, solarised = np.random.random_sample(4) < list(self.probs.values())
         sigma = np.random.uniform(*self.blur_sigma)
         return ColourParams(
             jitter=tuple(steps) if jittered else (),
             grey=bool(grey),
             blur_sigma=sigma if blurred else None,
-            solarise=self.solarise_threshold if solarised else None)
+            solarise=self.solarise_threshold if solarised else None,
+        )
 
     def transform(self, results: dict) -> dict:
         params = self.draw()
@@ -176,7 +182,9 @@ class RandomColour(BaseTransform):
 
     def __repr__(self) -> str:
         probs = ', '.join(f'{k}={v}' for k, v in self.probs.items())
-        return (f'{type(self).__name__}({self.jitter}, {probs}, '
-                f'blur_sigma={self.blur_sigma}, '
-                f'solarise_threshold={self.solarise_threshold}, '
-                f'on_device={self.on_device})')
+        return (
+            f'{type(self).__name__}({self.jitter}, {probs}, '
+            f'blur_sigma={self.blur_sigma}, '
+            f'solarise_threshold={self.solarise_threshold}, '
+            f'on_device={self.on_device})'
+        )

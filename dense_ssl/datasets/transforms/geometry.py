@@ -1,5 +1,4 @@
 """Random crops and flips that record where a view comes from."""
-from typing import Tuple
 
 import numpy as np
 import torch
@@ -10,13 +9,13 @@ from mmpretrain.datasets import RandomResizedCrop
 from PIL import Image
 
 from dense_ssl.registry import TRANSFORMS
+
 from .view_box import crop_to_box, flip_box
 
 __all__ = ['RandomResizedCropWithBox', 'RandomFlipWithBox']
 
 
-def resize(img: np.ndarray, size: Tuple[int, int],
-           interpolation: str) -> np.ndarray:
+def resize(img: np.ndarray, size: tuple[int, int], interpolation: str) -> np.ndarray:
     """Antialiased resize of (H, W, 3) uint8 to ``size`` (height, width)."""
     if interpolation not in ('bilinear', 'bicubic'):
         # Pillow takes long to read a strided array, little to read a copy.
@@ -26,11 +25,8 @@ def resize(img: np.ndarray, size: Tuple[int, int],
     # A copy again: torch's fast code wants the channels of a pixel together.
     crop = torch.from_numpy(np.array(img, order='C'))
     view = F.interpolate(
-        crop.permute(2, 0, 1)[None],
-        size,
-        mode=interpolation,
-        align_corners=False,
-        antialias=True)
+        crop.permute(2, 0, 1)[None], size, mode=interpolation, align_corners=False, antialias=True
+    )
     return view[0].permute(1, 2, 0).numpy()
 
 
@@ -65,28 +61,30 @@ class RandomResizedCropWithBox(RandomResizedCrop):
             Defaults to 'bilinear'.
     """
 
-    def __init__(self,
-                 scale,
-                 crop_ratio_range: tuple = (0.08, 1.0),
-                 aspect_ratio_range: tuple = (3. / 4., 4. / 3.),
-                 max_attempts: int = 10,
-                 interpolation: str = 'bilinear') -> None:
+    def __init__(
+        self,
+        scale,
+        crop_ratio_range: tuple = (0.08, 1.0),
+        aspect_ratio_range: tuple = (3.0 / 4.0, 4.0 / 3.0),
+        max_attempts: int = 10,
+        interpolation: str = 'bilinear',
+    ) -> None:
         super().__init__(
             scale,
             crop_ratio_range=crop_ratio_range,
             aspect_ratio_range=aspect_ratio_range,
             max_attempts=max_attempts,
             interpolation=interpolation,
-            backend='pillow')
+            backend='pillow',
+        )
 
     def transform(self, results: dict) -> dict:
         img = results['img']
         top, left, height, width = self.rand_crop_params(img)
-        crop = img[top:top + height, left:left + width]
+        crop = img[top : top + height, left : left + width]
         results['img'] = resize(crop, tuple(self.scale), self.interpolation)
         results['img_shape'] = tuple(self.scale)
-        results['view_box'] = crop_to_box(top, left, height, width,
-                                          *img.shape[:2])
+        results['view_box'] = crop_to_box(top, left, height, width, *img.shape[:2])
         return results
 
 
@@ -104,12 +102,11 @@ class RandomFlipWithBox(BaseTransform):
             independently. Defaults to 0.
     """
 
-    def __init__(self, prob: float = 0.5, vertical_prob: float = 0.) -> None:
+    def __init__(self, prob: float = 0.5, vertical_prob: float = 0.0) -> None:
         probs = dict(prob=prob, vertical_prob=vertical_prob)
         for name, value in probs.items():
             if not 0 <= value <= 1:
-                raise ValueError(f'RandomFlipWithBox: {name} must lie in '
-                                 f'[0, 1], got {value}')
+                raise ValueError(f'RandomFlipWithBox: {name} must lie in [0, 1], got {value}')
         self.prob = prob
         self.vertical_prob = vertical_prob
 
@@ -126,10 +123,8 @@ class RandomFlipWithBox(BaseTransform):
             img = torch.from_numpy(np.require(results['img'], None, 'W'))
             axes = [i for i, flip in enumerate((vertical, horizontal)) if flip]
             results['img'] = img.flip(axes).numpy()
-            results['view_box'] = flip_box(results['view_box'], horizontal,
-                                           vertical)
+            results['view_box'] = flip_box(results['view_box'], horizontal, vertical)
         return results
 
     def __repr__(self) -> str:
-        return (f'{type(self).__name__}(prob={self.prob}, '
-                f'vertical_prob={self.vertical_prob})')
+        return f'{type(self).__name__}(prob={self.prob}, vertical_prob={self.vertical_prob})'

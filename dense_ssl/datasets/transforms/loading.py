@@ -1,7 +1,9 @@
 """Loading of images of any kind as RGB."""
+
 from mmcv.transforms import BaseTransform
 
 from dense_ssl.registry import TRANSFORMS
+
 from ..image_reading import read_rgb
 
 __all__ = ['LoadRGBImage']

@@ -1,11 +1,14 @@
 """Several views of one image, each with its box."""
+
 import copy
-from typing import List, Optional, Sequence, Union
+from collections.abc import Sequence
+from typing import Optional, Union
 
 import numpy as np
 from mmpretrain.datasets import MultiView
 
 from dense_ssl.registry import TRANSFORMS
+
 from .colour import ColourParams, RandomColour
 from .geometry import RandomFlipWithBox
 
@@ -17,10 +20,7 @@ CROP = 'RandomResizedCropWithBox'
 def build_transforms(pipeline: Sequence) -> list:
     """Build transforms by their names in dense_ssl, whatever the scope is."""
     with TRANSFORMS.switch_scope_and_registry('dense_ssl'):
-        return [
-            TRANSFORMS.build(step) if isinstance(step, dict) else step
-            for step in pipeline
-        ]
+        return [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
 
 
 @TRANSFORMS.register_module()
@@ -51,14 +51,15 @@ class GeometricMultiView(MultiView):
             other than a flip follows colours that are left to the device.
     """
 
-    def __init__(self,
-                 transforms: List[list],
-                 num_views: Union[int, List[int]],
-                 view_size: Optional[Union[int, Sequence[int]]] = None):
+    def __init__(
+        self,
+        transforms: list[list],
+        num_views: Union[int, list[int]],
+        view_size: Optional[Union[int, Sequence[int]]] = None,
+    ):
         self.view_size = view_size
         pipelines = [
-            build_transforms(self._with_size(copy.deepcopy(pipeline)))
-            for pipeline in transforms
+            build_transforms(self._with_size(copy.deepcopy(pipeline))) for pipeline in transforms
         ]
         for pipeline in pipelines:
             self._check_order(pipeline)
@@ -67,24 +68,25 @@ class GeometricMultiView(MultiView):
     @staticmethod
     def _check_order(pipeline: list) -> None:
         late = [s for s in pipeline if getattr(s, 'on_device', False)]
-        after = pipeline[pipeline.index(late[0]) + 1:] if late else []
+        after = pipeline[pipeline.index(late[0]) + 1 :] if late else []
         for step in after:
             if not isinstance(step, RandomFlipWithBox):
                 raise ValueError(
                     f'{type(step).__name__} follows {RandomColour.__name__}'
                     '(on_device=True), whose colours are changed after the '
-                    'whole pipeline: only RandomFlipWithBox may follow')
+                    'whole pipeline: only RandomFlipWithBox may follow'
+                )
 
     def _with_size(self, pipeline: list) -> list:
         for step in pipeline:
-            if not (isinstance(step, dict)
-                    and str(step['type']).endswith(CROP)):
+            if not (isinstance(step, dict) and str(step['type']).endswith(CROP)):
                 continue
             step.setdefault('scale', self.view_size)
             if step['scale'] is None:
                 raise ValueError(
                     f'the size of the views is not given: set view_size of '
-                    f'{type(self).__name__}, or scale of {step["type"]}')
+                    f'{type(self).__name__}, or scale of {step["type"]}'
+                )
         return pipeline
 
     def transform(self, results: dict) -> dict:
@@ -93,15 +95,12 @@ class GeometricMultiView(MultiView):
         missing = [i for i, v in enumerate(views) if 'view_box' not in v]
         if missing:
             raise ValueError(
-                f'no view_box was recorded for views {missing}: use '
-                f'{CROP} in their pipelines')
+                f'no view_box was recorded for views {missing}: use {CROP} in their pipelines'
+            )
         # Pillow's arrays are read-only, which torch warns about
         results['img'] = [np.require(v['img'], None, 'W') for v in views]
         results['view_boxes'] = np.stack([view['view_box'] for view in views])
         if any('view_colour' in view for view in views):
             nothing = ColourParams().row()
-            results['view_colours'] = np.stack(
-                [view.get('view_colour', nothing) for view in views])
+            results['view_colours'] = np.stack([view.get('view_colour', nothing) for view in views])
         return results
-
-

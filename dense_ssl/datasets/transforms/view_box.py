@@ -15,21 +15,21 @@ On an axis of one single pixel the released formula divides by zero. Here such
 an axis spans [0, 1]: the crop can only be the whole of it. A crop one pixel
 wide of a wider image has no extent (x1 = x2).
 """
-from typing import Tuple
 
 import numpy as np
 
 __all__ = ['crop_to_box', 'flip_box']
 
 
-def _span(start: int, length: int, full: int) -> Tuple[float, float]:
+def _span(start: int, length: int, full: int) -> tuple[float, float]:
     if full == 1:
-        return 0., 1.
+        return 0.0, 1.0
     return start / (full - 1), (start + length - 1) / (full - 1)
 
 
-def crop_to_box(top: int, left: int, height: int, width: int,
-                image_height: int, image_width: int) -> np.ndarray:
+def crop_to_box(
+    top: int, left: int, height: int, width: int, image_height: int, image_width: int
+) -> np.ndarray:
     """Box of a crop of ``height`` x ``width`` pixels at (``top``, ``left``).
 
     Returns:
@@ -40,9 +40,7 @@ def crop_to_box(top: int, left: int, height: int, width: int,
     return np.array([x1, y1, x2, y2], dtype=np.float32)
 
 
-def flip_box(box: np.ndarray,
-             horizontal: bool = False,
-             vertical: bool = False) -> np.ndarray:
+def flip_box(box: np.ndarray, horizontal: bool = False, vertical: bool = False) -> np.ndarray:
     """Box of the flipped view: swaps x1, x2 (left-right) or y1, y2."""
     x1, y1, x2, y2 = box
     if horizontal:

@@ -1,4 +1,5 @@
 """Hooks of pre-training."""
+
 from .batch_norm_check_hook import BatchNormCheckHook
 from .data_check_hook import DataCheckHook
 from .data_wait_hook import DataWaitHook
@@ -10,7 +11,13 @@ from .queue_length_hook import QueueLengthHook
 from .schedule_extension_hook import ScheduleExtensionHook
 
 __all__ = [
-    'BatchNormCheckHook', 'DataCheckHook', 'DataWaitHook', 'DeferredInfoHook',
-    'EpochSeedHook', 'MomentumScheduleHook', 'PendingGradientsHook',
-    'QueueLengthHook', 'ScheduleExtensionHook'
+    'BatchNormCheckHook',
+    'DataCheckHook',
+    'DataWaitHook',
+    'DeferredInfoHook',
+    'EpochSeedHook',
+    'MomentumScheduleHook',
+    'PendingGradientsHook',
+    'QueueLengthHook',
+    'ScheduleExtensionHook',
 ]

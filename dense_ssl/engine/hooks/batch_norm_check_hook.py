@@ -1,4 +1,5 @@
 """Batch norm needs a batch."""
+
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
@@ -21,4 +22,5 @@ class BatchNormCheckHook(Hook):
                 raise ValueError(
                     'train_dataloader.batch_size=1 leaves batch norm '
                     f'({name}) without a batch: use at least 2 images per '
-                    "process, or sync_bn='torch' on several GPUs")
+                    "process, or sync_bn='torch' on several GPUs"
+                )

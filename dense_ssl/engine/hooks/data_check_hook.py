@@ -1,4 +1,5 @@
 """Data that cannot train, and files that were skipped."""
+
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 
@@ -22,7 +23,8 @@ class DataCheckHook(Hook):
         raise ValueError(
             f'{images} images make no batch of {batch} on {get_world_size()} '
             'processes: set train_dataloader.batch_size to '
-            f'{max(1, images // get_world_size())} or less')
+            f'{max(1, images // get_world_size())} or less'
+        )
 
     def after_train_epoch(self, runner) -> None:
         """Say how many files could not be read so far, on this process."""
@@ -31,4 +33,5 @@ class DataCheckHook(Hook):
         if count:
             runner.logger.warning(
                 f'{count} of {len(dataset)} files could not be '
-                'read and were replaced by others (each is named above)')
+                'read and were replaced by others (each is named above)'
+            )

@@ -1,4 +1,5 @@
 """How much of the time training waits for data."""
+
 from mmengine.hooks import Hook, LoggerHook
 
 from dense_ssl.registry import HOOKS
@@ -17,11 +18,11 @@ class DataWaitHook(Hook):
 
     def before_train(self, runner) -> None:
         """Find out how many iterations a line of the log stands for."""
-        self.window = next((hook.interval for hook in runner.hooks
-                            if isinstance(hook, LoggerHook)), 10)
+        self.window = next(
+            (hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)), 10
+        )
 
-    def after_train_iter(self, runner, batch_idx, data_batch=None,
-                         outputs=None) -> None:
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         """Divide what IterTimerHook, which ran before, has measured."""
         hub = runner.message_hub
         if {'train/data_time', 'train/time'} <= hub.log_scalars.keys():

@@ -1,5 +1,4 @@
 """Read what is logged when it is logged, not after every step."""
-from typing import List, Tuple
 
 import torch
 from mmengine.hooks import LoggerHook, RuntimeInfoHook
@@ -20,28 +19,23 @@ class DeferredInfoHook(RuntimeInfoHook):
     def before_train(self, runner) -> None:
         """Find out when the logger writes."""
         super().before_train(runner)
-        self.pending: List[Tuple[List[str], torch.Tensor]] = []
-        intervals = [
-            h.interval for h in runner.hooks if isinstance(h, LoggerHook)
-        ]
+        self.pending: list[tuple[list[str], torch.Tensor]] = []
+        intervals = [h.interval for h in runner.hooks if isinstance(h, LoggerHook)]
         self.interval = min(intervals, default=1)
 
-    def after_train_iter(self, runner, batch_idx, data_batch=None,
-                         outputs=None) -> None:
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         """Keep the values; hand them on if the logger is about to write."""
         values = dict(outputs or {})
-        later = [
-            k for k, v in values.items()
-            if isinstance(v, torch.Tensor) and v.is_cuda
-        ]
+        later = [k for k, v in values.items() if isinstance(v, torch.Tensor) and v.is_cuda]
         if later:
-            stacked = torch.stack(
-                [values.pop(k).detach().double().reshape(()) for k in later])
+            stacked = torch.stack([values.pop(k).detach().double().reshape(()) for k in later])
             self.pending.append((later, stacked))
         super().after_train_iter(runner, batch_idx, data_batch, values)
-        if (self.every_n_inner_iters(batch_idx, self.interval)
-                or self.every_n_train_iters(runner, self.interval)
-                or self.end_of_epoch(runner.train_dataloader, batch_idx)):
+        if (
+            self.every_n_inner_iters(batch_idx, self.interval)
+            or self.every_n_train_iters(runner, self.interval)
+            or self.end_of_epoch(runner.train_dataloader, batch_idx)
+        ):
             self.flush(runner)
 
     def flush(self, runner) -> None:

@@ -1,4 +1,5 @@
 """Random numbers that do not depend on what ran before the epoch."""
+
 import random
 
 import numpy as np
@@ -27,7 +28,8 @@ class EpochSeedHook(Hook):
             raise ValueError(
                 'train_dataloader.persistent_workers=True makes a resumed run '
                 'differ from an uninterrupted one: set it to False, or take '
-                'EpochSeedHook out of custom_hooks')
+                'EpochSeedHook out of custom_hooks'
+            )
         # A sampler that drew its own seed draws another one after a resume;
         # the run's seed is in the checkpoint, without the rank added to it.
         sampler = runner.train_dataloader.sampler
@@ -41,12 +43,12 @@ class EpochSeedHook(Hook):
                 f'{runner.epoch + 1}, which is trained again from its start: '
                 'the run gets that much longer than its schedules. '
                 'Checkpoints of whole epochs (default_hooks.checkpoint.'
-                'by_epoch=True) resume exactly')
+                'by_epoch=True) resume exactly'
+            )
 
     def before_train_epoch(self, runner) -> None:
         """Seed python, numpy and torch."""
-        state = np.random.SeedSequence(
-            [runner.seed, runner.epoch, get_rank()]).generate_state(3)
+        state = np.random.SeedSequence([runner.seed, runner.epoch, get_rank()]).generate_state(3)
         random.seed(int(state[0]))
         np.random.seed(state[1])
         torch.manual_seed(int(state[2]))

@@ -1,4 +1,5 @@
 """Give momentum schedules the length of the run."""
+
 from math import ceil
 
 from mmengine.hooks import Hook
@@ -24,37 +25,34 @@ class MomentumScheduleHook(Hook):
 
     def before_train(self, runner) -> None:
         """Set the length; called after a checkpoint was loaded."""
-        self.encoders = [
-            m for m in runner.model.modules() if isinstance(m, MomentumEncoder)
-        ]
+        self.encoders = [m for m in runner.model.modules() if isinstance(m, MomentumEncoder)]
         for encoder in self.encoders:
             every = self._accumulation(runner.optim_wrapper, encoder)
             steps = ceil(runner.max_iters / every)
             if runner.iter == 0:
-                encoder.restart() if encoder.restored else (
-                    encoder.copy_online())
+                encoder.restart() if encoder.restored else (encoder.copy_online())
             else:
                 # An extended run, which had ended amid an accumulation: that
                 # was a step more.
-                steps += max(0, int(encoder.num_updates)
-                             - runner.iter // every)
+                steps += max(0, int(encoder.num_updates) - runner.iter // every)
             encoder.set_total_steps(steps)
 
     @staticmethod
     def _accumulation(wrapper, encoder: MomentumEncoder) -> int:
         """Iterations for a step of the optimiser that trains the networks."""
-        wrappers = [wrapper] if hasattr(wrapper, 'optimizer') else list(
-            wrapper.values())  # OptimWrapperDict
+        wrappers = (
+            [wrapper] if hasattr(wrapper, 'optimizer') else list(wrapper.values())
+        )  # OptimWrapperDict
         for each in wrappers:
             if encoder.follows(each.optimizer):
                 return getattr(each, '_accumulative_counts', 1)
         raise ValueError(
             'no optimiser trains the first parameter of the online networks, '
             'so their momentum copy would never move: give all trainable '
-            'parameters to one optimiser')
+            'parameters to one optimiser'
+        )
 
     def after_train_iter(self, runner, *args, **kwargs) -> None:
         """Log the momentum of the next update."""
         for encoder in self.encoders:
-            runner.message_hub.update_scalar('train/momentum',
-                                             encoder.current_momentum())
+            runner.message_hub.update_scalar('train/momentum', encoder.current_momentum())

@@ -1,4 +1,5 @@
 """Gradients that wait for an optimiser step when an epoch ends."""
+
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -36,9 +37,7 @@ class PendingGradientsHook(Hook):
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Put them into the checkpoint."""
         if self.pending:
-            checkpoint[self.key] = {
-                k: v.cpu() for k, v in self.pending.items()
-            }
+            checkpoint[self.key] = {k: v.cpu() for k, v in self.pending.items()}
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Keep those of the checkpoint."""
@@ -52,8 +51,7 @@ class PendingGradientsHook(Hook):
                 p = parameters[name]
                 p.grad = gradient.to(p.device, p.dtype)
             if self.loaded:
-                runner.logger.info(
-                    'the gradients accumulated so far are resumed too')
+                runner.logger.info('the gradients accumulated so far are resumed too')
         self.loaded = {}
 
     def before_train_iter(self, runner, *args, **kwargs) -> None:

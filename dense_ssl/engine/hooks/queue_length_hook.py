@@ -1,4 +1,5 @@
 """Queues that fit the data set."""
+
 from mmengine.dist import broadcast
 from mmengine.hooks import Hook
 
@@ -30,14 +31,12 @@ class QueueLengthHook(Hook):
             return
         images = len(runner.train_loop.dataloader.dataset)
         queues = [
-            m for m in runner.model.modules()
-            if isinstance(m, FeatureQueue) and len(m) > images
+            m for m in runner.model.modules() if isinstance(m, FeatureQueue) and len(m) > images
         ]
         if not queues:
             return
         fitting = 1 << (images.bit_length() - 1)
-        text = (f'the queue of {len(queues[0])} keys is longer than the data '
-                f'set of {images} images')
+        text = f'the queue of {len(queues[0])} keys is longer than the data set of {images} images'
         if self.if_longer == 'error':
             raise ValueError(f'{text}: set model.queue_len={fitting} or less')
         if self.if_longer == 'warn':

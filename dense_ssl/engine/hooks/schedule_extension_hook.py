@@ -1,4 +1,5 @@
 """A learning rate that follows a run which was made longer."""
+
 from mmengine.hooks import Hook
 
 from dense_ssl.registry import HOOKS
@@ -23,34 +24,28 @@ class ScheduleExtensionHook(Hook):
 
     def before_train(self, runner) -> None:
         """Compare; called after a checkpoint was loaded."""
-        if not runner.iter or _settings(
-                runner.param_schedulers) == self.wanted:
+        if not runner.iter or _settings(runner.param_schedulers) == self.wanted:
             return
         wrapper = runner.optim_wrapper
         names = {s.param_name for s in runner.param_schedulers}
         for group in wrapper.param_groups:
             group.update({n: group[f'initial_{n}'] for n in names})
-        runner.param_schedulers = runner.build_param_scheduler(
-            runner.cfg.param_scheduler)
+        runner.param_schedulers = runner.build_param_scheduler(runner.cfg.param_scheduler)
         wrapper._global_step = 0  # else the first step warns of its order
         for by_epoch, steps in ((False, runner.iter), (True, runner.epoch)):
-            chosen = [
-                s for s in runner.param_schedulers if s.by_epoch == by_epoch
-            ]
+            chosen = [s for s in runner.param_schedulers if s.by_epoch == by_epoch]
             for _ in range(steps):
                 for scheduler in chosen:
                     scheduler.step()
         runner.logger.warning(
             'the checkpoint was made with another learning-rate schedule; '
-            f'from iteration {runner.iter} on the config\'s is followed '
-            f'(lr {wrapper.param_groups[0]["lr"]:.3e})')
+            f"from iteration {runner.iter} on the config's is followed "
+            f'(lr {wrapper.param_groups[0]["lr"]:.3e})'
+        )
 
 
 def _settings(schedulers) -> list:
     """What each scheduler does; nothing for several optimisers' ones."""
     if not isinstance(schedulers, list):
         return []
-    return [
-        {k: v for k, v in s.state_dict().items() if k not in _STATE}
-        for s in schedulers
-    ]
+    return [{k: v for k, v in s.state_dict().items() if k not in _STATE} for s in schedulers]

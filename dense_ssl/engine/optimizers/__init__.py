@@ -1,4 +1,5 @@
 """Optimisers."""
+
 from .amp import amp_optim_wrapper
 from .lars import LARS
 

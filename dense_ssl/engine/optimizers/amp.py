@@ -1,4 +1,5 @@
 """Mixed precision as a recipe states it, wherever the recipe is run."""
+
 from contextlib import contextmanager
 
 import torch
@@ -9,10 +10,9 @@ from dense_ssl.registry import OPTIM_WRAPPERS
 
 
 @OPTIM_WRAPPERS.register_module(name='AmpOptimWrapper')
-def amp_optim_wrapper(loss_scale='dynamic',
-                      dtype=None,
-                      use_fsdp: bool = False,
-                      **kwargs) -> OptimWrapper:
+def amp_optim_wrapper(
+    loss_scale='dynamic', dtype=None, use_fsdp: bool = False, **kwargs
+) -> OptimWrapper:
     """mmengine's AmpOptimWrapper, which ends with an assertion on a CPU.
 
     There, bfloat16 is carried out as asked; float16, which CPUs do not
@@ -21,16 +21,18 @@ def amp_optim_wrapper(loss_scale='dynamic',
     Args:
         loss_scale, dtype, use_fsdp, **kwargs: As mmengine's AmpOptimWrapper.
     """
-    if torch.accelerator.is_available() if hasattr(
-            torch, 'accelerator') else torch.cuda.is_available():
-        return AmpOptimWrapper(
-            loss_scale=loss_scale, dtype=dtype, use_fsdp=use_fsdp, **kwargs)
+    if (
+        torch.accelerator.is_available()
+        if hasattr(torch, 'accelerator')
+        else torch.cuda.is_available()
+    ):
+        return AmpOptimWrapper(loss_scale=loss_scale, dtype=dtype, use_fsdp=use_fsdp, **kwargs)
     if dtype in ('bfloat16', torch.bfloat16):
         return CPUBFloat16OptimWrapper(**kwargs)
     print_log(
-        'the recipe asks for mixed precision in float16; without an '
-        'accelerator it runs in float32',
-        logger='current')
+        'the recipe asks for mixed precision in float16; without an accelerator it runs in float32',
+        logger='current',
+    )
     return OptimWrapper(**kwargs)
 
 
@@ -42,6 +44,5 @@ class CPUBFloat16OptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model):
-        with super().optim_context(model), torch.autocast(
-                'cpu', torch.bfloat16):
+        with super().optim_context(model), torch.autocast('cpu', torch.bfloat16):
             yield

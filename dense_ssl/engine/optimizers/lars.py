@@ -1,7 +1,8 @@
 """Layer-wise adaptive rate scaling, as the released codes have it."""
+
 from collections import defaultdict
-from typing import (Callable, Dict, Iterable, List, NamedTuple,
-                    Optional, Sequence, Tuple)
+from collections.abc import Iterable, Sequence
+from typing import Callable, NamedTuple, Optional
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ class _Variant(NamedTuple):
         guarded: A tensor whose weight or gradient is all zero has ratio 1.
             Otherwise all-zero weights have ratio 0 and never move.
     """
+
     decay_in_norm: bool
     lr_in_buffer: bool
     guarded: bool
@@ -29,7 +31,8 @@ class _Variant(NamedTuple):
 _VARIANTS = dict(
     pixpro=_Variant(decay_in_norm=True, lr_in_buffer=False, guarded=True),
     mmpretrain=_Variant(decay_in_norm=False, lr_in_buffer=True, guarded=True),
-    mcl=_Variant(decay_in_norm=False, lr_in_buffer=True, guarded=False))
+    mcl=_Variant(decay_in_norm=False, lr_in_buffer=True, guarded=False),
+)
 
 
 @OPTIMIZERS.register_module()
@@ -76,25 +79,23 @@ class LARS(Optimizer):
         ValueError: If a value is out of range.
     """
 
-    def __init__(self,
-                 params: Iterable,
-                 lr: float,
-                 momentum: float = 0.9,
-                 weight_decay: float = 0.,
-                 eta: float = 0.001,
-                 eps: float = 1e-8,
-                 variant: str = 'pixpro',
-                 exclude_1d: bool = True,
-                 foreach: Optional[bool] = None) -> None:
+    def __init__(
+        self,
+        params: Iterable,
+        lr: float,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        eta: float = 0.001,
+        eps: float = 1e-8,
+        variant: str = 'pixpro',
+        exclude_1d: bool = True,
+        foreach: Optional[bool] = None,
+    ) -> None:
         if variant not in _VARIANTS:
-            raise ValueError(
-                f"variant='{variant}': use one of {', '.join(_VARIANTS)}")
+            raise ValueError(f"variant='{variant}': use one of {', '.join(_VARIANTS)}")
         for key, value in dict(
-                lr=lr,
-                momentum=momentum,
-                weight_decay=weight_decay,
-                eta=eta,
-                eps=eps).items():
+            lr=lr, momentum=momentum, weight_decay=weight_decay, eta=eta, eps=eps
+        ).items():
             if value < 0:
                 raise ValueError(f'{key}={value} must not be negative')
         super().__init__(
@@ -105,12 +106,14 @@ class LARS(Optimizer):
                 weight_decay=weight_decay,
                 eta=eta,
                 eps=eps,
-                lars_exclude=False))
+                lars_exclude=False,
+            ),
+        )
         self.variant = variant
         self.exclude_1d = exclude_1d
         self.foreach = foreach
 
-    def _alike(self) -> Dict[Tuple, List[Tensor]]:
+    def _alike(self) -> dict[tuple, list[Tensor]]:
         """Parameters with a gradient, by what their step depends on."""
         alike = defaultdict(list)
         for group in self.param_groups:
@@ -119,9 +122,17 @@ class LARS(Optimizer):
                     continue
                 plain = self.exclude_1d and p.dim() <= 1
                 adapted = not (plain or group['lars_exclude'])
-                decay = 0. if plain else group['weight_decay']
-                key = (group['lr'], group['momentum'], decay, group['eta'],
-                       group['eps'], adapted, p.device, p.dtype)
+                decay = 0.0 if plain else group['weight_decay']
+                key = (
+                    group['lr'],
+                    group['momentum'],
+                    decay,
+                    group['eta'],
+                    group['eps'],
+                    adapted,
+                    p.device,
+                    p.dtype,
+                )
                 alike[key].append(p)
         return alike
 
@@ -155,52 +166,78 @@ class LARS(Optimizer):
             state['momentum_buffer'] = torch.zeros_like(p)
         return state['momentum_buffer']
 
-    def _step_alone(self, p: Tensor, lr: float, momentum: float, decay: float,
-                    eta: float, eps: float, adapted: bool) -> None:
+    def _step_alone(
+        self,
+        p: Tensor,
+        lr: float,
+        momentum: float,
+        decay: float,
+        eta: float,
+        eps: float,
+        adapted: bool,
+    ) -> None:
         """A step of one tensor; reads its norms on the host."""
         variant = _VARIANTS[self.variant]
         late = variant.lr_in_buffer
         step = p.grad.add(p, alpha=decay) if decay else p.grad
-        scale = lr if late else 1.
+        scale = lr if late else 1.0
         if adapted:
             weight = torch.linalg.vector_norm(p).item()
             below = grad = torch.linalg.vector_norm(
-                step if variant.decay_in_norm else p.grad).item()
+                step if variant.decay_in_norm else p.grad
+            ).item()
             if not variant.decay_in_norm:
                 below += decay * weight
             if not variant.guarded:
-                scale *= eta * weight / below if below else 0.
+                scale *= eta * weight / below if below else 0.0
             elif weight and grad:
                 scale *= eta * weight / (below + eps)
-        rate = 1. if late else lr
+        rate = 1.0 if late else lr
         if momentum:
             buffer = self._buffer(p).mul_(momentum).add_(step, alpha=scale)
             p.add_(buffer, alpha=-rate)
         else:
             p.add_(step, alpha=-rate * scale)
 
-    def _step_together(self, params: List[Tensor], lr: float, momentum: float,
-                       decay: float, eta: float, eps: float,
-                       adapted: bool) -> None:
+    def _step_together(
+        self,
+        params: list[Tensor],
+        lr: float,
+        momentum: float,
+        decay: float,
+        eta: float,
+        eps: float,
+        adapted: bool,
+    ) -> None:
         """A step of tensors on one device, without waiting for it."""
         variant = _VARIANTS[self.variant]
         grads = [p.grad for p in params]
-        steps = torch._foreach_add(
-            grads, params, alpha=decay) if decay else grads
+        steps = torch._foreach_add(grads, params, alpha=decay) if decay else grads
         late = variant.lr_in_buffer
         scales: Sequence = ()
         if adapted:
             scales = self._trust_ratios(
-                params, steps if variant.decay_in_norm else grads, decay, eta,
-                eps, lr if late else 1.)
+                params,
+                steps if variant.decay_in_norm else grads,
+                decay,
+                eta,
+                eps,
+                lr if late else 1.0,
+            )
         elif late:
             steps = torch._foreach_mul(steps, lr)
         steps = self._accumulate(params, steps, scales, momentum)
         torch._foreach_add_(params, steps, alpha=-1 if late else -lr)
 
-    def _trust_ratios(self, params: List[Tensor], grads: List[Tensor],
-                      decay: float, eta: float, eps: float,
-                      factor: float) -> Tuple[Tensor, ...]:
+    def _trust_ratios(
+        self,
+        params: list[Tensor],
+        grads: list[Tensor],
+        decay: float,
+        eta: float,
+        eps: float,
+        factor: float,
+    ) -> tuple[Tensor, ...]:
         """``factor`` times each parameter's ratio, on the device."""
         variant = _VARIANTS[self.variant]
         weight = torch.stack(torch._foreach_norm(params))
@@ -209,14 +246,14 @@ class LARS(Optimizer):
         if variant.guarded:
             below = below + eps
             either_zero = (weight == 0) | (grad == 0)
-            ratio = torch.where(either_zero, 1., eta * weight / below)
+            ratio = torch.where(either_zero, 1.0, eta * weight / below)
         else:
-            ratio = torch.where(below == 0, 0., eta * weight / below)
+            ratio = torch.where(below == 0, 0.0, eta * weight / below)
         return (ratio * factor).unbind()
 
-    def _accumulate(self, params: List[Tensor], steps: List[Tensor],
-                    scales: Sequence[Tensor],
-                    momentum: float) -> List[Tensor]:
+    def _accumulate(
+        self, params: list[Tensor], steps: list[Tensor], scales: Sequence[Tensor], momentum: float
+    ) -> list[Tensor]:
         """Add scaled steps to the momentum buffers and return these."""
         if not momentum:
             return torch._foreach_mul(steps, scales) if scales else steps

@@ -1,4 +1,5 @@
 """Pre-training algorithms, one file each."""
+
 from .base import MomentumSelfSupervisor
 from .densecl import DenseCL
 from .mcl import MCL

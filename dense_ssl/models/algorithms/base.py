@@ -1,5 +1,7 @@
 """What every algorithm here has: online networks and their momentum copy."""
-from typing import Dict, List, Optional, Sequence, Union
+
+from collections.abc import Sequence
+from typing import Optional, Union
 
 import torch
 from mmpretrain.models.selfsup import BaseSelfSupervisor
@@ -7,6 +9,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from dense_ssl.registry import MODELS
+
 from ..momentum_encoder import MomentumEncoder
 
 
@@ -38,28 +41,30 @@ class MomentumSelfSupervisor(BaseSelfSupervisor):
             ``DenseDataPreprocessor`` without normalisation.
     """
 
-    def __init__(self,
-                 backbone: dict,
-                 projector: Optional[dict] = None,
-                 head: Optional[dict] = None,
-                 neck: Optional[dict] = None,
-                 more_networks: Optional[Dict[str, dict]] = None,
-                 momentum: float = 0.999,
-                 end_momentum: Optional[float] = None,
-                 first_step: int = 1,
-                 data_preprocessor: Optional[dict] = None,
-                 init_cfg: Union[dict, List[dict], None] = None) -> None:
+    def __init__(
+        self,
+        backbone: dict,
+        projector: Optional[dict] = None,
+        head: Optional[dict] = None,
+        neck: Optional[dict] = None,
+        more_networks: Optional[dict[str, dict]] = None,
+        momentum: float = 0.999,
+        end_momentum: Optional[float] = None,
+        first_step: int = 1,
+        data_preprocessor: Optional[dict] = None,
+        init_cfg: Union[dict, list[dict], None] = None,
+    ) -> None:
         if not isinstance(data_preprocessor, nn.Module):
-            data_preprocessor = build_part({
-                'type': 'DenseDataPreprocessor',
-                **(data_preprocessor or {})
-            })
+            data_preprocessor = build_part(
+                {'type': 'DenseDataPreprocessor', **(data_preprocessor or {})}
+            )
         super().__init__(
             backbone=build_part(backbone),
             neck=build_part(neck),
             head=build_part(head),
             data_preprocessor=data_preprocessor,
-            init_cfg=init_cfg)
+            init_cfg=init_cfg,
+        )
         self.projector = build_part(projector)
         self._more_networks = tuple(more_networks or ())
         for name, network in (more_networks or {}).items():
@@ -68,7 +73,8 @@ class MomentumSelfSupervisor(BaseSelfSupervisor):
             self.online_networks(),
             momentum=momentum,
             end_momentum=end_momentum,
-            first_step=first_step)
+            first_step=first_step,
+        )
 
     def online_networks(self) -> dict:
         """The networks that have a momentum copy, by name."""
@@ -76,8 +82,8 @@ class MomentumSelfSupervisor(BaseSelfSupervisor):
             backbone=self.backbone,
             neck=self.neck,
             projector=self.projector,
-            **{name: getattr(self, name)
-               for name in self._more_networks})
+            **{name: getattr(self, name) for name in self._more_networks},
+        )
 
     def init_weights(self) -> None:
         """Initialise the online networks and start the copy from them."""
@@ -90,27 +96,29 @@ class MomentumSelfSupervisor(BaseSelfSupervisor):
         if isinstance(inputs, Tensor) or len(inputs) != views:
             got = (
                 f'one tensor {tuple(inputs.shape)}'
-                if isinstance(inputs, Tensor) else f'{len(inputs)}')
+                if isinstance(inputs, Tensor)
+                else f'{len(inputs)}'
+            )
             raise ValueError(
                 f'{views} views per image wanted, got {got}: set num_views '
                 'of GeometricMultiView in the pipeline, and '
-                "collate_fn=dict(type='collate_views')")
+                "collate_fn=dict(type='collate_views')"
+            )
 
     @staticmethod
-    def view_boxes(data_samples: Sequence[DataSample],
-                   device: torch.device) -> List[Tensor]:
+    def view_boxes(data_samples: Sequence[DataSample], device: torch.device) -> list[Tensor]:
         """View boxes of each view, V tensors (N, 4) on ``device``.
 
         Raises:
             ValueError: If the samples carry none.
         """
         try:
-            boxes = torch.stack(
-                [torch.as_tensor(s.view_boxes) for s in data_samples])
+            boxes = torch.stack([torch.as_tensor(s.view_boxes) for s in data_samples])
         except (AttributeError, TypeError) as error:
             raise ValueError(
                 'the samples carry no view boxes: use '
                 'RandomResizedCropWithBox and RandomFlipWithBox inside '
                 'GeometricMultiView, and pack with algorithm_keys='
-                "('view_boxes', )") from error
+                "('view_boxes', )"
+            ) from error
         return list(boxes.to(device, non_blocking=True).unbind(1))

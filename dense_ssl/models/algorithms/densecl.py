@@ -1,5 +1,6 @@
 """DenseCL, and MoCo v2 as its special case."""
-from typing import Dict, List, Optional, Tuple, Union
+
+from typing import Optional, Union
 
 import torch
 import torch.nn.functional as F
@@ -7,6 +8,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from dense_ssl.registry import MODELS
+
 from ..batch_shuffle import BatchShuffle
 from ..correspondence import Match, ViewMap
 from ..feature_queue import FeatureQueue
@@ -58,7 +60,7 @@ class DenseCL(MomentumSelfSupervisor):
         neck: Optional[dict] = None,
         end_momentum: Optional[float] = None,
         data_preprocessor: Optional[dict] = None,
-        init_cfg: Union[dict, List[dict], None] = None,
+        init_cfg: Union[dict, list[dict], None] = None,
     ) -> None:
         super().__init__(
             backbone=backbone,
@@ -68,15 +70,17 @@ class DenseCL(MomentumSelfSupervisor):
             momentum=momentum,
             end_momentum=end_momentum,
             data_preprocessor=data_preprocessor,
-            init_cfg=init_cfg)
+            init_cfg=init_cfg,
+        )
         if not 0 <= loss_lambda <= 1:
             raise ValueError(f'loss_lambda={loss_lambda} must lie in [0, 1]')
         if loss_lambda > 0 and not self.projector.with_dense:
             raise ValueError(
                 f'loss_lambda={loss_lambda} weighs the dense loss, but the '
                 'projector has no dense branch: set with_dense=True, or '
-                'loss_lambda=0 for MoCo v2')
-        freeze_unread(self.neck, (-1, ))
+                'loss_lambda=0 for MoCo v2'
+            )
+        freeze_unread(self.neck, (-1,))
         self.loss_lambda = loss_lambda
         self.shuffle_bn = shuffle_bn
         dim = self.projector.out_channels
@@ -85,7 +89,7 @@ class DenseCL(MomentumSelfSupervisor):
             self.correspondence = build_part(correspondence)
             self.dense_queue = FeatureQueue(queue_len, dim)
 
-    def encode(self, networks, view: Tensor) -> Tuple[Tensor, DenseProjection]:
+    def encode(self, networks, view: Tensor) -> tuple[Tensor, DenseProjection]:
         """Last feature map (N, C, H, W) and projections of ``view``."""
         features = networks.backbone(view)
         if networks.neck is not None:
@@ -93,23 +97,24 @@ class DenseCL(MomentumSelfSupervisor):
         return features[-1], networks.projector(features)
 
     @torch.no_grad()
-    def encode_momentum(self, view: Tensor) -> Tuple[Tensor, DenseProjection]:
+    def encode_momentum(self, view: Tensor) -> tuple[Tensor, DenseProjection]:
         """Like :meth:`encode`, by the momentum copy, with shuffled BN.
 
         A map that no correspondence reads comes back with the samples of
         other processes in it.
         """
         shuffle = BatchShuffle(view.shape[0], view.device, self.shuffle_bn)
-        features, projection = self.encode(self.momentum_encoder,
-                                           shuffle.shuffle(view))
+        features, projection = self.encode(self.momentum_encoder, shuffle.shuffle(view))
         if self.projector.with_dense and self.correspondence.needs_features:
             features = shuffle.unshuffle(features)
         # else their size alone is read, and they need not be sent back
         return features, DenseProjection(
-            *(x if x is None else shuffle.unshuffle(x) for x in projection))
+            *(x if x is None else shuffle.unshuffle(x) for x in projection)
+        )
 
-    def loss(self, inputs: List[Tensor], data_samples: List[DataSample],
-             **kwargs) -> Dict[str, Tensor]:
+    def loss(
+        self, inputs: list[Tensor], data_samples: list[DataSample], **kwargs
+    ) -> dict[str, Tensor]:
         """Losses of a batch.
 
         Args:
@@ -138,23 +143,30 @@ class DenseCL(MomentumSelfSupervisor):
         self.queue.enqueue(g_k)
         return losses
 
-    def correspond(self, map_q: Tensor, map_k: Tensor, online: DenseProjection,
-                   target: DenseProjection,
-                   data_samples: List[DataSample]) -> Match:
+    def correspond(
+        self,
+        map_q: Tensor,
+        map_k: Tensor,
+        online: DenseProjection,
+        target: DenseProjection,
+        data_samples: list[DataSample],
+    ) -> Match:
         """Partner of each online cell, on the grid of the embeddings."""
         boxes = [None, None]
         if self.correspondence.needs_boxes:
             boxes = self.view_boxes(data_samples, map_q.device)
         # With `num_grid` the embeddings live on a pooled grid: so must these.
         map_q, map_k = (
-            x if x.shape[-2:] == y.dense.shape[-2:] else
-            F.adaptive_avg_pool2d(x, y.dense.shape[-2:])
-            for x, y in ((map_q, online), (map_k, target)))
+            x
+            if x.shape[-2:] == y.dense.shape[-2:]
+            else F.adaptive_avg_pool2d(x, y.dense.shape[-2:])
+            for x, y in ((map_q, online), (map_k, target))
+        )
         return self.correspondence.match(
-            ViewMap(map_q.detach(), boxes[0]), ViewMap(map_k, boxes[1]))
+            ViewMap(map_q.detach(), boxes[0]), ViewMap(map_k, boxes[1])
+        )
 
-    def dense_loss(self, dense_q: Tensor, dense_k: Tensor,
-                   match: Match) -> Tensor:
+    def dense_loss(self, dense_q: Tensor, dense_k: Tensor, match: Match) -> Tensor:
         """Mean InfoNCE over cells with a partner (DenseCL, eq. 2).
 
         Args:
@@ -163,11 +175,13 @@ class DenseCL(MomentumSelfSupervisor):
         """
         d_q = F.normalize(dense_q.flatten(2), dim=1).transpose(1, 2)
         d_k = F.normalize(dense_k.flatten(2), dim=1).transpose(1, 2)
-        positive = d_k.gather(
-            1, match.index.unsqueeze(2).expand(-1, -1, d_k.shape[2]))
+        positive = d_k.gather(1, match.index.unsqueeze(2).expand(-1, -1, d_k.shape[2]))
         return self.head.loss(
-            d_q.flatten(0, 1), positive.flatten(0, 1),
-            self.negatives(self.dense_queue), match.valid.flatten())
+            d_q.flatten(0, 1),
+            positive.flatten(0, 1),
+            self.negatives(self.dense_queue),
+            match.valid.flatten(),
+        )
 
     def negatives(self, queue: FeatureQueue) -> Tensor:
         """Keys (K, D), a copy if they change before the head is done."""

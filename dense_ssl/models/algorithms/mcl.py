@@ -1,11 +1,13 @@
 """MCL: multi-level contrastive learning on montages."""
-from typing import Dict, List, Tuple, Union
+
+from typing import Union
 
 import torch
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from dense_ssl.registry import MODELS
+
 from ..level_embedding import embed_everything, embed_plain, embed_selected
 from ..montage_levels import MontageLevels, Montages
 from ..necks.fpn import freeze_unread
@@ -40,21 +42,23 @@ class MCL(MomentumSelfSupervisor):
             :class:`MomentumSelfSupervisor`. The momentum goes from 0.99 to 1.
     """
 
-    def __init__(self,
-                 backbone: dict,
-                 neck: dict,
-                 region_head: dict,
-                 predictor: dict,
-                 head: dict = dict(type='MultiLevelContrastHead'),
-                 ratios: tuple = (1, 2, 4, 8),
-                 shares: tuple = (1, 1 / 4, 1 / 16, 1 / 32),
-                 fpn_levels: tuple = (3, 2, 1, 0),
-                 mode: str = 'selected',
-                 momentum: float = 0.99,
-                 end_momentum: Union[float, None] = 1.0,
-                 first_step: int = 0,
-                 data_preprocessor: Union[dict, None] = None,
-                 init_cfg: Union[dict, List[dict], None] = None) -> None:
+    def __init__(
+        self,
+        backbone: dict,
+        neck: dict,
+        region_head: dict,
+        predictor: dict,
+        head: dict = dict(type='MultiLevelContrastHead'),
+        ratios: tuple = (1, 2, 4, 8),
+        shares: tuple = (1, 1 / 4, 1 / 16, 1 / 32),
+        fpn_levels: tuple = (3, 2, 1, 0),
+        mode: str = 'selected',
+        momentum: float = 0.99,
+        end_momentum: Union[float, None] = 1.0,
+        first_step: int = 0,
+        data_preprocessor: Union[dict, None] = None,
+        init_cfg: Union[dict, list[dict], None] = None,
+    ) -> None:
         super().__init__(
             backbone=backbone,
             neck=neck,
@@ -64,20 +68,21 @@ class MCL(MomentumSelfSupervisor):
             end_momentum=end_momentum,
             first_step=first_step,
             data_preprocessor=data_preprocessor,
-            init_cfg=init_cfg)
+            init_cfg=init_cfg,
+        )
         if mode not in ('selected', 'exact'):
             raise ValueError(f"mode='{mode}': use 'selected' or 'exact'")
         self.mode = mode
         self.levels = MontageLevels(ratios, shares, fpn_levels)
         freeze_unread(self.neck, fpn_levels)
-        self.predictors = nn.ModuleList(
-            build_part(predictor) for _ in self.levels.ratios)
+        self.predictors = nn.ModuleList(build_part(predictor) for _ in self.levels.ratios)
         weights = getattr(self.head, 'weights', ratios)
         if len(weights) != len(ratios):
-            raise ValueError(f'head.weights={weights}: give one weight for '
-                             f'each of the {len(ratios)} levels')
+            raise ValueError(
+                f'head.weights={weights}: give one weight for each of the {len(ratios)} levels'
+            )
 
-    def embed(self, side: Montages) -> List[Tensor]:
+    def embed(self, side: Montages) -> list[Tensor]:
         """Online embeddings of the cells of each level."""
         run = embed_selected if self.mode == 'selected' else embed_everything
         return run(self, self.levels, side)
@@ -89,15 +94,13 @@ class MCL(MomentumSelfSupervisor):
             return embed_plain(self.momentum_encoder, self.levels, side)
         return embed_everything(self.momentum_encoder, self.levels, side)[0]
 
-    def predict(self, embeddings: List[Tensor]) -> List[Tensor]:
+    def predict(self, embeddings: list[Tensor]) -> list[Tensor]:
         """Each level's predictor on its embeddings."""
-        return [
-            predictor((x, ))[0]
-            for predictor, x in zip(self.predictors, embeddings)
-        ]
+        return [predictor((x,))[0] for predictor, x in zip(self.predictors, embeddings)]
 
-    def loss(self, inputs: List[Tensor], data_samples: List[DataSample],
-             **kwargs) -> Dict[str, Tensor]:
+    def loss(
+        self, inputs: list[Tensor], data_samples: list[DataSample], **kwargs
+    ) -> dict[str, Tensor]:
         """Losses of a batch.
 
         Args:
@@ -113,13 +116,13 @@ class MCL(MomentumSelfSupervisor):
         """
         return self.contrast(*self.assemble(inputs))
 
-    def assemble(self, inputs: List[Tensor]) -> Tuple[Montages, Montages]:
+    def assemble(self, inputs: list[Tensor]) -> tuple[Montages, Montages]:
         """Both sides' montages."""
         count = len(self.levels)
         self.check_views(inputs, 2 * count)
         return self.levels(inputs[:count]), self.levels(inputs[count:])
 
-    def contrast(self, *sides: Montages, **kwargs) -> Dict[str, Tensor]:
+    def contrast(self, *sides: Montages, **kwargs) -> dict[str, Tensor]:
         """Contrast two sides, each with the other's targets.
 
         Args:
@@ -129,13 +132,10 @@ class MCL(MomentumSelfSupervisor):
         predictions = [self.predict(x) for x in map(self.embed, sides)]
         targets = [self.embed_targets(side) for side in sides]
 
-        first = self.head.loss(predictions[0], sides[0].labels, targets[1],
-                               **kwargs)
-        second = self.head.loss(predictions[1], sides[1].labels, targets[0],
-                                **kwargs)
+        first = self.head.loss(predictions[0], sides[0].labels, targets[1], **kwargs)
+        second = self.head.loss(predictions[1], sides[1].labels, targets[0], **kwargs)
         losses = {
-            f'loss_level{level}': a.loss + b.loss
-            for level, (a, b) in enumerate(zip(first, second))
+            f'loss_level{level}': a.loss + b.loss for level, (a, b) in enumerate(zip(first, second))
         }
         losses['pos_cos'] = (first[0].pos_cos + second[0].pos_cos) / 2
         losses['neg_cos'] = (first[0].neg_cos + second[0].neg_cos) / 2

@@ -1,5 +1,7 @@
 """PixContrast and PixPro: pretext tasks on pairs of cells."""
-from typing import Dict, List, NamedTuple, Optional, Sequence
+
+from collections.abc import Sequence
+from typing import NamedTuple, Optional
 
 import torch
 import torch.nn.functional as F
@@ -7,6 +9,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from dense_ssl.registry import MODELS
+
 from ..correspondence import ViewMap
 from ..losses import positive_cosine, unit_cells
 from ..necks.fpn import freeze_unread
@@ -22,8 +25,9 @@ class Encoding(NamedTuple):
         image (Tensor, optional): Projection (N, D, H, W) of the instance
             branch.
     """
-    features: List[Tensor]
-    cells: List[Tensor]
+
+    features: list[Tensor]
+    cells: list[Tensor]
     image: Optional[Tensor] = None
 
 
@@ -58,19 +62,19 @@ class PixContrast(MomentumSelfSupervisor):
     """
 
     def __init__(
-            self,
-            backbone: dict,
-            projector: dict,
-            head: dict = dict(type='PixelContrastHead', temperature=0.3),
-            correspondence: dict = dict(
-                type='GeometricCorrespondence', radius=0.7),
-            tower: Optional[dict] = None,
-            levels: Sequence[int] = (-1, ),
-            max_grid: Optional[int] = None,
-            momentum: float = 0.99,
-            end_momentum: Optional[float] = 1.,
-            more_networks: Optional[Dict[str, Optional[dict]]] = None,
-            **kwargs) -> None:
+        self,
+        backbone: dict,
+        projector: dict,
+        head: dict = dict(type='PixelContrastHead', temperature=0.3),
+        correspondence: dict = dict(type='GeometricCorrespondence', radius=0.7),
+        tower: Optional[dict] = None,
+        levels: Sequence[int] = (-1,),
+        max_grid: Optional[int] = None,
+        momentum: float = 0.99,
+        end_momentum: Optional[float] = 1.0,
+        more_networks: Optional[dict[str, Optional[dict]]] = None,
+        **kwargs,
+    ) -> None:
         super().__init__(
             backbone=backbone,
             projector=projector,
@@ -78,7 +82,8 @@ class PixContrast(MomentumSelfSupervisor):
             momentum=momentum,
             end_momentum=end_momentum,
             more_networks=dict(tower=tower, **(more_networks or {})),
-            **kwargs)
+            **kwargs,
+        )
         self.correspondence = build_part(correspondence)
         self.levels = tuple(levels)
         freeze_unread(self.neck, self.levels)
@@ -105,8 +110,9 @@ class PixContrast(MomentumSelfSupervisor):
         stride = -(-max(size) // self.max_grid)
         return F.adaptive_avg_pool2d(x, [max(1, s // stride) for s in size])
 
-    def loss(self, inputs: List[Tensor], data_samples: List[DataSample],
-             **kwargs) -> Dict[str, Tensor]:
+    def loss(
+        self, inputs: list[Tensor], data_samples: list[DataSample], **kwargs
+    ) -> dict[str, Tensor]:
         """Losses of a batch.
 
         Args:
@@ -126,13 +132,12 @@ class PixContrast(MomentumSelfSupervisor):
         # View by view, as batch norm is to see them.
         online = [self.encode(self, view) for view in inputs]
         with torch.no_grad():
-            target = [
-                self.encode(self.momentum_encoder, view) for view in inputs
-            ]
+            target = [self.encode(self.momentum_encoder, view) for view in inputs]
         return self.compare(online, target, boxes)
 
-    def compare(self, online: List[Encoding], target: List[Encoding],
-                boxes: List[Optional[Tensor]]) -> Dict[str, Tensor]:
+    def compare(
+        self, online: list[Encoding], target: list[Encoding], boxes: list[Optional[Tensor]]
+    ) -> dict[str, Tensor]:
         """Losses of both directions, from the encodings of both views."""
         predicted = [[self.predict(x) for x in view.cells] for view in online]
         outcomes = []
@@ -140,19 +145,15 @@ class PixContrast(MomentumSelfSupervisor):
             for level, cells in enumerate(target[b].cells):
                 positive = self.correspondence.pairs(
                     ViewMap(online[a].features[level].detach(), boxes[a]),
-                    ViewMap(target[b].features[level], boxes[b]))
-                outcomes.append(
-                    self.compare_level(predicted[a][level], cells, positive))
-        losses = {
-            key: torch.stack([o[key] for o in outcomes]).mean()
-            for key in outcomes[0]
-        }
+                    ViewMap(target[b].features[level], boxes[b]),
+                )
+                outcomes.append(self.compare_level(predicted[a][level], cells, positive))
+        losses = {key: torch.stack([o[key] for o in outcomes]).mean() for key in outcomes[0]}
         # The mean is that of the levels, the sum that of the directions.
         losses['loss_pixel'] = 2 * losses['loss_pixel']
         return losses
 
-    def compare_level(self, online: Tensor, target: Tensor,
-                      positive: Tensor) -> Dict[str, Tensor]:
+    def compare_level(self, online: Tensor, target: Tensor, positive: Tensor) -> dict[str, Tensor]:
         """Loss and statistics of one level, in one direction."""
         online, target = unit_cells(online), unit_cells(target)
         loss = self.head.loss(online, target, positive)
@@ -164,7 +165,8 @@ class PixContrast(MomentumSelfSupervisor):
                 loss_pixel=loss,
                 positive_pairs=count.float().mean(),
                 no_overlap=1 - overlap.float().mean(),
-                positive_cosine=cosine.sum() / overlap.sum().clamp(min=1))
+                positive_cosine=cosine.sum() / overlap.sum().clamp(min=1),
+            )
 
     def predict(self, cells: Tensor) -> Tensor:
         """What is compared with the other view's momentum cells."""
@@ -191,22 +193,24 @@ class PixPro(PixContrast):
         **kwargs: See :class:`PixContrast`.
     """
 
-    def __init__(self,
-                 *args,
-                 propagation: dict,
-                 head: dict = dict(type='PixelConsistencyHead'),
-                 instance_projector: Optional[dict] = None,
-                 instance_predictor: Optional[dict] = None,
-                 instance_weight: float = 1.,
-                 **kwargs) -> None:
+    def __init__(
+        self,
+        *args,
+        propagation: dict,
+        head: dict = dict(type='PixelConsistencyHead'),
+        instance_projector: Optional[dict] = None,
+        instance_predictor: Optional[dict] = None,
+        instance_weight: float = 1.0,
+        **kwargs,
+    ) -> None:
         if (instance_projector is None) != (instance_predictor is None):
-            raise ValueError('instance_projector and instance_predictor form '
-                             'the instance branch: set both, or none')
+            raise ValueError(
+                'instance_projector and instance_predictor form '
+                'the instance branch: set both, or none'
+            )
         super().__init__(
-            *args,
-            head=head,
-            more_networks=dict(instance_projector=instance_projector),
-            **kwargs)
+            *args, head=head, more_networks=dict(instance_projector=instance_projector), **kwargs
+        )
         self.propagation = build_part(propagation)
         self.instance_predictor = build_part(instance_predictor)
         self.instance_weight = instance_weight
@@ -222,24 +226,23 @@ class PixPro(PixContrast):
         """Propagated cells."""
         return self.propagation(cells)
 
-    def compare(self, online: List[Encoding], target: List[Encoding],
-                boxes: List[Optional[Tensor]]) -> Dict[str, Tensor]:
+    def compare(
+        self, online: list[Encoding], target: list[Encoding], boxes: list[Optional[Tensor]]
+    ) -> dict[str, Tensor]:
         """As for PixContrast, and the loss of the instance branch."""
         losses = super().compare(online, target, boxes)
         if self.instance_predictor is not None:
             cosines = [
-                self.compare_images(
-                    self.instance_predictor(online[a].image), target[b].image)
+                self.compare_images(self.instance_predictor(online[a].image), target[b].image)
                 for a, b in ((0, 1), (1, 0))
             ]
-            losses['loss_instance'] = (-2 * self.instance_weight *
-                                       sum(cosines))
+            losses['loss_instance'] = -2 * self.instance_weight * sum(cosines)
         return losses
 
     @staticmethod
     def compare_images(online: Tensor, target: Tensor) -> Tensor:
         """Mean cosine of the mean cells of two maps (N, D, H, W)."""
         online, target = (
-            x.to(torch.promote_types(x.dtype, torch.float32)).mean((2, 3))
-            for x in (online, target))
+            x.to(torch.promote_types(x.dtype, torch.float32)).mean((2, 3)) for x in (online, target)
+        )
         return F.cosine_similarity(online, target).mean()

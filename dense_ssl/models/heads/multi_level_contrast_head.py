@@ -1,5 +1,7 @@
 """MCL's loss."""
-from typing import List, NamedTuple, Sequence
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +10,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from dense_ssl.registry import MODELS
+
 from ..feature_queue import gather_batch
 
 
@@ -19,6 +22,7 @@ class LevelContrast(NamedTuple):
         pos_cos (Tensor): Mean cosine to the own target, no gradient.
         neg_cos (Tensor): Mean cosine to the other targets, no gradient.
     """
+
     loss: Tensor
     pos_cos: Tensor
     neg_cos: Tensor
@@ -40,9 +44,7 @@ class MultiLevelContrastHead(BaseModule):
     """
 
     def __init__(
-        self,
-        weights: Sequence[float] = (1 / 2, 1 / 4, 1 / 8, 1 / 8),
-        temperature: float = 1.
+        self, weights: Sequence[float] = (1 / 2, 1 / 4, 1 / 8, 1 / 8), temperature: float = 1.0
     ) -> None:
         super().__init__()
         if temperature <= 0:
@@ -50,8 +52,9 @@ class MultiLevelContrastHead(BaseModule):
         self.weights = tuple(weights)
         self.temperature = temperature
 
-    def loss(self, predictions: Sequence[Tensor], labels: Sequence[Tensor],
-             targets: Tensor) -> List[LevelContrast]:
+    def loss(
+        self, predictions: Sequence[Tensor], labels: Sequence[Tensor], targets: Tensor
+    ) -> list[LevelContrast]:
         """Losses of one side's levels against the other side's targets.
 
         Args:
@@ -79,13 +82,11 @@ class MultiLevelContrastHead(BaseModule):
     def _full(x: Tensor) -> Tensor:
         return x.to(torch.promote_types(x.dtype, torch.float32))
 
-    def _contrast(self, z: Tensor, labels: Tensor, targets: Tensor,
-                  weight: float) -> LevelContrast:
+    def _contrast(self, z: Tensor, labels: Tensor, targets: Tensor, weight: float) -> LevelContrast:
         cosines = F.normalize(z, dim=1) @ targets.t()
         loss = F.cross_entropy(cosines / self.temperature, labels)
         with torch.no_grad():
             positive = cosines.gather(1, labels[:, None]).sum()
             others = max(1, cosines.numel() - len(cosines))
             neg_cos = (cosines.sum() - positive) / others
-        return LevelContrast(2 * self.temperature * weight * loss,
-                             positive / len(cosines), neg_cos)
+        return LevelContrast(2 * self.temperature * weight * loss, positive / len(cosines), neg_cos)

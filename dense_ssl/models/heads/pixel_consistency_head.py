@@ -1,8 +1,10 @@
 """PixPro's loss."""
+
 from mmengine.model import BaseModule
 from torch import Tensor
 
 from dense_ssl.registry import MODELS
+
 from ..losses import positive_cosine
 
 
@@ -21,7 +23,7 @@ class PixelConsistencyHead(BaseModule):
             scale.
     """
 
-    def __init__(self, loss_weight: float = 2.) -> None:
+    def __init__(self, loss_weight: float = 2.0) -> None:
         super().__init__()
         self.loss_weight = loss_weight
 

@@ -1,8 +1,10 @@
 """PixContrast's loss."""
+
 from mmengine.model import BaseModule
 from torch import Tensor
 
 from dense_ssl.registry import MODELS
+
 from ..losses import pixel_contrast
 
 
@@ -20,9 +22,7 @@ class PixelContrastHead(BaseModule):
             mean of both directions.
     """
 
-    def __init__(self,
-                 temperature: float = 0.3,
-                 loss_weight: float = 0.5) -> None:
+    def __init__(self, temperature: float = 0.3, loss_weight: float = 0.5) -> None:
         super().__init__()
         if temperature <= 0:
             raise ValueError(f'temperature={temperature} must be positive')

@@ -1,10 +1,12 @@
 """Contrast against a queue of negatives."""
+
 from typing import Optional
 
 from mmengine.model import BaseModule
 from torch import Tensor
 
 from dense_ssl.registry import MODELS
+
 from ..losses import queue_info_nce
 
 
@@ -26,11 +28,9 @@ class QueueContrastHead(BaseModule):
         super().__init__()
         self.temperature = temperature
 
-    def loss(self,
-             query: Tensor,
-             positive: Tensor,
-             queue: Tensor,
-             valid: Optional[Tensor] = None) -> Tensor:
+    def loss(
+        self, query: Tensor, positive: Tensor, queue: Tensor, valid: Optional[Tensor] = None
+    ) -> Tensor:
         """Mean loss over the queries.
 
         Args:

@@ -1,4 +1,5 @@
 """Losses as pure functions."""
+
 from .info_nce import queue_info_nce
 from .pixel import pixel_contrast, positive_cosine, unit_cells
 

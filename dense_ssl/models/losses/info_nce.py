@@ -1,4 +1,5 @@
 """InfoNCE against a queue without the matrix of logits."""
+
 import torch
 from torch import Tensor
 
@@ -53,8 +54,7 @@ class _QueueInfoNCE(torch.autograd.Function):
         pull = ((pos - lse).exp() - 1)[:, None]
         if needs_query:
             grad.addcmul_(pull, positive).div_(temperature)
-        grad_positive = (
-            query * pull / temperature if needs_positive else None)
+        grad_positive = query * pull / temperature if needs_positive else None
         ctx.save_for_backward(grad, grad_positive)
         return lse - pos
 
@@ -65,8 +65,7 @@ class _QueueInfoNCE(torch.autograd.Function):
         return (*grads, None, None)
 
 
-def queue_info_nce(query: Tensor, positive: Tensor, queue: Tensor,
-                   temperature: float) -> Tensor:
+def queue_info_nce(query: Tensor, positive: Tensor, queue: Tensor, temperature: float) -> Tensor:
     r"""InfoNCE of each query (MoCo, eq. 1; DenseCL, eq. 1 and 2).
 
     .. math:: L_i = -\log \frac{e^{q_i k_i / \tau}}
@@ -90,5 +89,5 @@ def queue_info_nce(query: Tensor, positive: Tensor, queue: Tensor,
     # Sums over 65 536 exponentials overflow or drown in half precision.
     with torch.autocast(query.device.type, enabled=False):
         return _QueueInfoNCE.apply(
-            query.to(dtype), positive.to(dtype),
-            queue.detach().to(dtype), temperature)
+            query.to(dtype), positive.to(dtype), queue.detach().to(dtype), temperature
+        )

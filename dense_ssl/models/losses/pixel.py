@@ -1,4 +1,5 @@
 """Losses over pairs of cells of two views, one number for each image."""
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -35,8 +36,7 @@ def positive_cosine(a: Tensor, b: Tensor, positive: Tensor) -> Tensor:
         return (a * partners).sum((1, 2)) / (count + 1e-6)
 
 
-def pixel_contrast(a: Tensor, b: Tensor, positive: Tensor,
-                   temperature: float) -> Tensor:
+def pixel_contrast(a: Tensor, b: Tensor, positive: Tensor, temperature: float) -> Tensor:
     r"""PixContrast's loss of an image, seen from view a (PixPro, sec. 3.1).
 
     .. math:: L(i) = - \log \frac{\sum_{j: A_{ij}=1} e^{a_i \cdot b_j / \tau}}

@@ -1,4 +1,5 @@
 """Projectors and feature necks."""
+
 from .dense_projector import DenseProjector
 from .dense_tower import DenseTower
 from .fpn import FPN
@@ -7,6 +8,10 @@ from .pixel_propagation import PixelPropagation
 from .region_head import RegionHead
 
 __all__ = [
-    'DenseProjector', 'DenseTower', 'FPN', 'PixelProjector',
-    'PixelPropagation', 'RegionHead'
+    'DenseProjector',
+    'DenseTower',
+    'FPN',
+    'PixelProjector',
+    'PixelPropagation',
+    'RegionHead',
 ]

@@ -1,5 +1,7 @@
 """DenseCL's global and dense projection heads."""
-from typing import NamedTuple, Optional, Sequence, Union
+
+from collections.abc import Sequence
+from typing import NamedTuple, Optional, Union
 
 import torch.nn.functional as F
 from mmengine.model import BaseModule
@@ -16,6 +18,7 @@ class DenseProjection(NamedTuple):
         dense (Tensor, optional): Map of embeddings d (N, D, S, S).
         pooled (Tensor, optional): Mean p of the map (N, D).
     """
+
     global_: Tensor
     dense: Optional[Tensor] = None
     pooled: Optional[Tensor] = None
@@ -51,20 +54,24 @@ class DenseProjector(BaseModule):
             layer='Linear',
             mode='fan_in',
             nonlinearity='relu',
-            distribution='normal')
+            distribution='normal',
+        ),
     ) -> None:
         super().__init__(init_cfg)
         self.out_channels = out_channels
         self.num_grid = num_grid
         self.with_dense = with_dense
         self.global_mlp = nn.Sequential(
-            nn.Linear(in_channels, hidden_channels), nn.ReLU(inplace=True),
-            nn.Linear(hidden_channels, out_channels))
+            nn.Linear(in_channels, hidden_channels),
+            nn.ReLU(inplace=True),
+            nn.Linear(hidden_channels, out_channels),
+        )
         if with_dense:
             self.dense_mlp = nn.Sequential(
                 nn.Conv2d(in_channels, hidden_channels, 1),
                 nn.ReLU(inplace=True),
-                nn.Conv2d(hidden_channels, out_channels, 1))
+                nn.Conv2d(hidden_channels, out_channels, 1),
+            )
 
     def forward(self, x: Union[Tensor, Sequence[Tensor]]) -> DenseProjection:
         """Project the (last) feature map (N, C, H, W)."""

@@ -1,5 +1,6 @@
 """Convolutional towers of dense detectors, for pre-training."""
-from typing import List, Sequence
+
+from collections.abc import Sequence
 
 from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
@@ -25,11 +26,13 @@ class DenseTower(BaseModule):
             detector without norms in its head (then with bias).
     """
 
-    def __init__(self,
-                 in_channels: int,
-                 feat_channels: int = 256,
-                 stacked_convs: int = 3,
-                 norm_cfg: dict = dict(type='BN')) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        feat_channels: int = 256,
+        stacked_convs: int = 3,
+        norm_cfg: dict = dict(type='BN'),
+    ) -> None:
         super().__init__()
 
         def tower() -> nn.ModuleList:
@@ -39,12 +42,15 @@ class DenseTower(BaseModule):
                     feat_channels,
                     3,
                     padding=1,
-                    norm_cfg=norm_cfg) for i in range(stacked_convs))
+                    norm_cfg=norm_cfg,
+                )
+                for i in range(stacked_convs)
+            )
 
         self.cls_convs = tower()
         self.reg_convs = tower()
 
-    def forward(self, maps: Sequence[Tensor]) -> List[Tensor]:
+    def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """L maps (N, C, H, W) to 2 L maps (N, C', H, W).
 
         Those of the classification tower come first.

@@ -1,5 +1,7 @@
 """mmdet's feature pyramid without mmdet, and a way to run part of one."""
-from typing import List, Sequence, Tuple, Union
+
+from collections.abc import Sequence
+from typing import Union
 
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
@@ -32,29 +34,31 @@ class FPN(BaseModule):
         norm_cfg: Union[dict, None] = None,
         act_cfg: Union[dict, None] = None,
         init_cfg: Union[dict, list, None] = dict(
-            type='Xavier', layer='Conv2d', distribution='uniform')
+            type='Xavier', layer='Conv2d', distribution='uniform'
+        ),
     ) -> None:
         super().__init__(init_cfg)
         options = dict(norm_cfg=norm_cfg, act_cfg=act_cfg, inplace=False)
         self.upsample_cfg = dict(mode='nearest')
         self.lateral_convs = nn.ModuleList(
-            ConvModule(c, out_channels, 1, **options) for c in in_channels)
+            ConvModule(c, out_channels, 1, **options) for c in in_channels
+        )
         self.fpn_convs = nn.ModuleList(
-            ConvModule(out_channels, out_channels, 3, padding=1, **options)
-            for _ in in_channels)
+            ConvModule(out_channels, out_channels, 3, padding=1, **options) for _ in in_channels
+        )
 
-    def forward(self, inputs: Sequence[Tensor]) -> Tuple[Tensor, ...]:
+    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Maps (N, C_i, H_i, W_i), finest first -> (N, C, H_i, W_i)."""
         if len(inputs) != len(self.lateral_convs):
             raise ValueError(
                 f'the backbone gives {len(inputs)} maps, the FPN takes '
                 f'{len(self.lateral_convs)}: make out_indices of the backbone '
-                'and in_channels of the neck agree')
+                'and in_channels of the neck agree'
+            )
         laterals = [conv(x) for conv, x in zip(self.lateral_convs, inputs)]
         for i in range(len(laterals) - 1, 0, -1):
             laterals[i - 1] = top_down(self, laterals[i], laterals[i - 1])
-        return tuple(
-            conv(x) for conv, x in zip(self.fpn_convs, laterals))
+        return tuple(conv(x) for conv, x in zip(self.fpn_convs, laterals))
 
 
 def freeze_unread(fpn: nn.Module, levels: Sequence[int]) -> None:
@@ -75,8 +79,7 @@ def freeze_unread(fpn: nn.Module, levels: Sequence[int]) -> None:
     laterals = len(fpn.lateral_convs)
     outputs = getattr(fpn, 'num_outs', laterals)
     if not all(-outputs <= level < outputs for level in levels):
-        raise ValueError(f'levels={tuple(levels)}: the FPN has {outputs} '
-                         f'maps, 0 to {outputs - 1}')
+        raise ValueError(f'levels={tuple(levels)}: the FPN has {outputs} maps, 0 to {outputs - 1}')
     read = {level % outputs for level in levels}
     lowest = min(read)
     if max(read) >= laterals:  # maps beyond the backbone's, each from the last
@@ -100,8 +103,9 @@ def top_down(fpn: nn.Module, coarse: Tensor, fine: Tensor) -> Tensor:
     return fine + F.interpolate(coarse, **cfg)
 
 
-def pyramid_sections(fpn: nn.Module, inputs: Sequence[Tensor],
-                     sections: Sequence[Tuple[int, int]]) -> List[Tensor]:
+def pyramid_sections(
+    fpn: nn.Module, inputs: Sequence[Tensor], sections: Sequence[tuple[int, int]]
+) -> list[Tensor]:
     """Different output maps for different parts of the batch.
 
     On the way down the pyramid a part leaves at its own map: finer laterals
@@ -133,6 +137,8 @@ def pyramid_sections(fpn: nn.Module, inputs: Sequence[Tensor],
         if len(outputs) == len(wanted):
             return outputs
         coarse = x
-    raise ValueError(f'output maps {[s[0] for s in sections]} are not among '
-                     f'the {len(fpn.lateral_convs)} of the FPN, in '
-                     'descending order')
+    raise ValueError(
+        f'output maps {[s[0] for s in sections]} are not among '
+        f'the {len(fpn.lateral_convs)} of the FPN, in '
+        'descending order'
+    )

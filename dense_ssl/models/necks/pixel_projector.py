@@ -1,5 +1,7 @@
 """PixPro's projection head, on one map or one for each level."""
-from typing import List, Sequence, Union
+
+from collections.abc import Sequence
+from typing import Union
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -22,23 +24,26 @@ class PixelProjector(BaseModule):
         num_levels (int): Number of maps. Defaults to 1.
     """
 
-    def __init__(self,
-                 in_channels: int,
-                 hidden_channels: int = 4096,
-                 out_channels: int = 256,
-                 num_levels: int = 1) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int = 4096,
+        out_channels: int = 256,
+        num_levels: int = 1,
+    ) -> None:
         super().__init__()
         self.out_channels = out_channels
         self.mlps = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(in_channels, hidden_channels, 1),
-                nn.BatchNorm2d(hidden_channels), nn.ReLU(inplace=True),
-                nn.Conv2d(hidden_channels, out_channels, 1))
-            for _ in range(num_levels))
+                nn.BatchNorm2d(hidden_channels),
+                nn.ReLU(inplace=True),
+                nn.Conv2d(hidden_channels, out_channels, 1),
+            )
+            for _ in range(num_levels)
+        )
 
-    def forward(
-            self, x: Union[Tensor,
-                           Sequence[Tensor]]) -> Union[Tensor, List[Tensor]]:
+    def forward(self, x: Union[Tensor, Sequence[Tensor]]) -> Union[Tensor, list[Tensor]]:
         """Project a map (N, C, H, W) to (N, D, H, W), or a map a level.
 
         Raises:
@@ -48,6 +53,7 @@ class PixelProjector(BaseModule):
         if len(maps) != len(self.mlps):
             raise ValueError(
                 f'{len(maps)} feature maps for a projector with num_levels='
-                f'{len(self.mlps)}: set projector.num_levels={len(maps)}')
+                f'{len(self.mlps)}: set projector.num_levels={len(maps)}'
+            )
         out = [mlp(m) for mlp, m in zip(self.mlps, maps)]
         return out[0] if isinstance(x, Tensor) else out

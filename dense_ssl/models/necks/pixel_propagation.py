@@ -1,4 +1,5 @@
 """The pixel propagation module (PPM)."""
+
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
@@ -29,11 +30,9 @@ class PixelPropagation(BaseModule):
         ValueError: If an option is out of range.
     """
 
-    def __init__(self,
-                 in_channels: int,
-                 gamma: float = 2.,
-                 transform_layers: int = 1,
-                 clamp: float = 0.) -> None:
+    def __init__(
+        self, in_channels: int, gamma: float = 2.0, transform_layers: int = 1, clamp: float = 0.0
+    ) -> None:
         super().__init__()
         if gamma <= 0:
             raise ValueError(f'gamma={gamma} must be positive')
@@ -48,11 +47,12 @@ class PixelPropagation(BaseModule):
         elif transform_layers == 2:
             self.value = nn.Sequential(
                 nn.Conv2d(in_channels, in_channels, 1),
-                nn.BatchNorm2d(in_channels), nn.ReLU(inplace=True),
-                nn.Conv2d(in_channels, in_channels, 1))
+                nn.BatchNorm2d(in_channels),
+                nn.ReLU(inplace=True),
+                nn.Conv2d(in_channels, in_channels, 1),
+            )
         else:
-            raise ValueError(
-                f'transform_layers={transform_layers}: use 0, 1 or 2')
+            raise ValueError(f'transform_layers={transform_layers}: use 0, 1 or 2')
 
     def forward(self, x: Tensor) -> Tensor:
         """Propagate within a map (N, C, H, W); same shape, not normalised."""
@@ -60,8 +60,7 @@ class PixelPropagation(BaseModule):
         similarity = (unit.transpose(1, 2) @ unit).clamp(min=self.clamp)
         if self.gamma < 1:
             # In half precision 1e-6 would all but vanish.
-            similarity = similarity.to(
-                torch.promote_types(similarity.dtype, torch.float32)) + 1e-6
+            similarity = similarity.to(torch.promote_types(similarity.dtype, torch.float32)) + 1e-6
         value = F.normalize(self.value(x).flatten(2), dim=1)
         # (N, C, S) by (N, S, S), which is symmetric
         return (value @ similarity.pow(self.gamma)).view_as(x)

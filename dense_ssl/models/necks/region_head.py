@@ -1,4 +1,5 @@
 """MCL's head on the cells of a montage."""
+
 from typing import Union
 
 from mmcv.cnn import ConvModule
@@ -7,6 +8,7 @@ from mmpretrain.models import NonLinearNeck
 from torch import Tensor, nn
 
 from dense_ssl.registry import MODELS
+
 from ..montage import cut_cells
 
 
@@ -45,13 +47,19 @@ class RegionHead(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         self.out_channels = out_channels
-        self.convs = nn.Sequential(*(ConvModule(
-            conv_channels if i else in_channels,
-            conv_channels,
-            3,
-            padding=1,
-            norm_cfg=norm_cfg,
-            act_cfg=dict(type='ReLU')) for i in range(num_convs)))
+        self.convs = nn.Sequential(
+            *(
+                ConvModule(
+                    conv_channels if i else in_channels,
+                    conv_channels,
+                    3,
+                    padding=1,
+                    norm_cfg=norm_cfg,
+                    act_cfg=dict(type='ReLU'),
+                )
+                for i in range(num_convs)
+            )
+        )
         self.mlp = NonLinearNeck(
             conv_channels if num_convs else in_channels,
             hidden_channels,
@@ -59,7 +67,8 @@ class RegionHead(BaseModule):
             with_bias=True,
             with_last_bias=True,
             with_last_bn_affine=False,
-            norm_cfg=dict(type='BN1d'))
+            norm_cfg=dict(type='BN1d'),
+        )
 
     def forward(self, x: Tensor, ratio: int = 1) -> Tensor:
         """Embed the ratio x ratio cells of each map.
@@ -75,4 +84,4 @@ class RegionHead(BaseModule):
             ValueError: If the map does not cut into equal cells.
         """
         x = self.convs(cut_cells(x, ratio))
-        return self.mlp((x, ))[0]  # pools first
+        return self.mlp((x,))[0]  # pools first

@@ -1,6 +1,6 @@
 """Metrics that need a package which is not installed."""
+
 import importlib.util
-from typing import Set
 
 from mmengine.config import Config
 from mmengine.logging import print_log
@@ -29,8 +29,7 @@ def leave_out_absent_metrics(cfg: Config) -> None:
             continue
         kept = [e for e in given if e.type not in absent]
         if not kept:
-            raise TransferError(f'{name}: {_needed(absent)}, and there is no '
-                                'other metric.')
+            raise TransferError(f'{name}: {_needed(absent)}, and there is no other metric.')
         cfg[name] = kept
         noted |= absent
     if noted:
@@ -41,7 +40,7 @@ def _is_absent(metric: str) -> bool:
     return metric in NEEDS and importlib.util.find_spec(NEEDS[metric]) is None
 
 
-def _needed(metrics: Set[str]) -> str:
+def _needed(metrics: set[str]) -> str:
     return ', '.join(
-        f'{metric}, which needs {NEEDS[metric]} (not installed)'
-        for metric in sorted(metrics))
+        f'{metric}, which needs {NEEDS[metric]} (not installed)' for metric in sorted(metrics)
+    )

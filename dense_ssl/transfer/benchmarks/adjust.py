@@ -1,5 +1,7 @@
 """Changes of a mmdet or mmseg config that users ask for, in one place each."""
-from typing import Any, Callable, Iterator, List, Sequence
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Callable
 
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
@@ -17,8 +19,7 @@ def set_num_classes(cfg: Config, num_classes: int) -> None:
             node.num_classes = num_classes
             changed += 1
     if not changed:
-        raise TransferError(
-            f'{cfg.filename}: no head of the model has num_classes.')
+        raise TransferError(f'{cfg.filename}: no head of the model has num_classes.')
 
 
 def set_scale(cfg: Config, long: int, short: int) -> None:
@@ -28,16 +29,15 @@ def set_scale(cfg: Config, long: int, short: int) -> None:
     ones of a multi-scale recipe keep their ratio to it.
     """
     if not 0 < short <= long:
-        raise TransferError(
-            f'--scale wants LONG SHORT with 0 < SHORT <= LONG, got {long} '
-            f'{short}.')
+        raise TransferError(f'--scale wants LONG SHORT with 0 < SHORT <= LONG, got {long} {short}.')
     for transform in _transforms(cfg):
         if transform['type'] in ('Resize', 'RandomResize'):
             transform['scale'] = (long, short)
         elif transform['type'] == 'RandomChoiceResize':
             largest = max(min(scale) for scale in transform['scales'])
-            transform['scales'] = [(long, round(short * min(s) / largest))
-                                   for s in transform['scales']]
+            transform['scales'] = [
+                (long, round(short * min(s) / largest)) for s in transform['scales']
+            ]
 
 
 def set_crop(cfg: Config, height: int, width: int) -> None:
@@ -45,11 +45,11 @@ def set_crop(cfg: Config, height: int, width: int) -> None:
     if min(height, width) < 32:
         raise TransferError(
             f'--crop wants HEIGHT WIDTH of at least 32 pixels, got {height} '
-            f'{width}: the network reduces by 8 to 32.')
+            f'{width}: the network reduces by 8 to 32.'
+        )
     crops = [t for t in _transforms(cfg) if t['type'] == 'RandomCrop']
     if not crops:
-        raise TransferError(
-            f'{cfg.filename} crops nothing: --crop is for segmentation.')
+        raise TransferError(f'{cfg.filename} crops nothing: --crop is for segmentation.')
     for transform in crops:
         transform['crop_size'] = (height, width)
     for transform in _transforms(cfg):
@@ -72,7 +72,8 @@ def set_iterations(cfg: Config, iterations: int) -> None:
     if not full:
         raise TransferError(
             f'{cfg.filename} counts epochs, not iterations: set '
-            'train_cfg.max_epochs by --cfg-options instead of --iters.')
+            'train_cfg.max_epochs by --cfg-options instead of --iters.'
+        )
     cfg.train_cfg.max_iters = iterations
     cfg.train_cfg.val_interval = iterations
     cfg.default_hooks.checkpoint.interval = iterations
@@ -87,11 +88,10 @@ def set_iterations(cfg: Config, iterations: int) -> None:
             elif key in scheduler:
                 scheduler[key] = round(scheduler[key] * iterations / full)
         if 'milestones' in scheduler:
-            scheduler.milestones = _scaled(scheduler.milestones, iterations,
-                                           full)
+            scheduler.milestones = _scaled(scheduler.milestones, iterations, full)
 
 
-def _scaled(milestones: Sequence[int], length: int, full: int) -> List[int]:
+def _scaled(milestones: Sequence[int], length: int, full: int) -> list[int]:
     """Steps of a schedule of ``length``; none before the first update."""
     scaled = [step * length // full for step in milestones]
     return [step for step in scaled if step > 0]
@@ -114,8 +114,10 @@ def set_epochs(cfg: Config, epochs: int) -> None:
     full = cfg.train_cfg.get('max_epochs')
     if not full or epochs < 1:
         raise TransferError(
-            f'--epochs must be 1 or more, got {epochs}.' if full else
-            f'{cfg.filename} counts iterations: use --iters.')
+            f'--epochs must be 1 or more, got {epochs}.'
+            if full
+            else f'{cfg.filename} counts iterations: use --iters.'
+        )
     cfg.train_cfg.max_epochs = epochs
     for scheduler in cfg.param_scheduler:
         for key in ('begin', 'end', 'T_max'):
@@ -129,8 +131,8 @@ def set_batch_size(cfg: Config, batch_size: int) -> None:
     """Images per process and training step."""
     if batch_size < 2:
         raise TransferError(
-            '--batch-size must be 2 or more: batch normalisation is trained '
-            'in these recipes.')
+            '--batch-size must be 2 or more: batch normalisation is trained in these recipes.'
+        )
     cfg.train_dataloader.batch_size = batch_size
 
 
@@ -153,8 +155,7 @@ def drop_masks(cfg: Config) -> None:
     for name in ('val_evaluator', 'test_evaluator'):
         if getattr(cfg[name], 'type', None) == 'CocoMetric':
             cfg[name].metric = 'bbox'
-    print_log('The annotations hold boxes but no masks: the mask branch is '
-              'left out.', 'current')
+    print_log('The annotations hold boxes but no masks: the mask branch is left out.', 'current')
 
 
 def wants_masks(cfg: Config) -> bool:
@@ -162,8 +163,7 @@ def wants_masks(cfg: Config) -> bool:
     return bool(cfg.model.get('roi_head', {}).get('mask_head'))
 
 
-def for_each_dataset(cfg: Config,
-                     change: Callable[[str, ConfigDict], None]) -> None:
+def for_each_dataset(cfg: Config, change: Callable[[str, ConfigDict], None]) -> None:
     """Call ``change(split, dataset config)`` for train, val and test."""
     for split in SPLITS:
         loader = cfg.get(f'{split}_dataloader')
@@ -188,8 +188,7 @@ def _loaders(cfg: Config) -> Iterator[ConfigDict]:
 def _transforms(cfg: Config) -> Iterator[ConfigDict]:
     for loader in _loaders(cfg):
         for node in dicts(loader.dataset):
-            for transform in node.get('pipeline') or ():
-                yield transform
+            yield from node.get('pipeline') or ()
 
 
 def dicts(node: Any) -> Iterator[ConfigDict]:

@@ -1,4 +1,5 @@
 """Whether the data that a config names are there, before anything starts."""
+
 import os.path as osp
 
 from mmengine.config import Config, ConfigDict
@@ -6,8 +7,10 @@ from mmengine.config import Config, ConfigDict
 from ..errors import TransferError
 from .adjust import dicts, for_each_dataset
 
-_REMEDY = ('put a link there, give your own data by --coco-ann/--coco-images '
-           'or --seg-data, or change {key} by --cfg-options.')
+_REMEDY = (
+    'put a link there, give your own data by --coco-ann/--coco-images '
+    'or --seg-data, or change {key} by --cfg-options.'
+)
 
 
 def check_data_exist(cfg: Config) -> None:
@@ -22,8 +25,7 @@ def check_data_exist(cfg: Config) -> None:
 
     def check_all(split: str, dataset: ConfigDict) -> None:
         for node in dicts(dataset):
-            if 'type' in node and ('ann_file' in node
-                                   or 'data_prefix' in node):
+            if 'type' in node and ('ann_file' in node or 'data_prefix' in node):
                 check(split, node)
 
     def check(split: str, dataset: ConfigDict) -> None:
@@ -32,18 +34,13 @@ def check_data_exist(cfg: Config) -> None:
         prefix = dataset.get('data_prefix') or {}
         if isinstance(prefix, str):  # mmpretrain
             prefix = dict(img_path=prefix)
-        paths.update({
-            f'data_prefix.{name}': value
-            for name, value in prefix.items()
-        })
+        paths.update({f'data_prefix.{name}': value for name, value in prefix.items()})
         for name, path in paths.items():
-            if not isinstance(path, str) or not path or (
-                    '://' in root + path):
+            if not isinstance(path, str) or not path or ('://' in root + path):
                 continue
             path = osp.join(root, path)
             if not osp.exists(path):
                 key = f'{split}_dataloader.dataset.{name}'
-                raise TransferError(f'{path} does not exist ({key}): ' +
-                                    _REMEDY.format(key=key))
+                raise TransferError(f'{path} does not exist ({key}): ' + _REMEDY.format(key=key))
 
     for_each_dataset(cfg, check_all)

@@ -1,4 +1,5 @@
 """A user's own classified images, one folder a class, in a config."""
+
 import os
 from pathlib import Path
 
@@ -22,8 +23,7 @@ def use_image_folder(cfg: Config, root: str) -> None:
     """
     classes = _classes(Path(root) / 'train')
     if _classes(Path(root) / 'val') != classes:
-        raise TransferError(
-            f'{root}/val has other class folders than {root}/train.')
+        raise TransferError(f'{root}/val has other class folders than {root}/train.')
     cfg.model.head.num_classes = len(classes)
     cfg.model.head.topk = (1, min(5, len(classes)))
 
@@ -35,7 +35,8 @@ def use_image_folder(cfg: Config, root: str) -> None:
             data_root=os.path.abspath(root),
             data_prefix='train' if split == 'train' else 'val',
             classes=classes,
-            pipeline=pipeline)
+            pipeline=pipeline,
+        )
 
     for_each_dataset(cfg, point)
     for name in ('val_evaluator', 'test_evaluator'):
@@ -44,14 +45,13 @@ def use_image_folder(cfg: Config, root: str) -> None:
 
 def _classes(folder: Path) -> list:
     if not folder.is_dir():
-        raise TransferError(f'{folder} does not exist: --image-folder wants '
-                            'train/CLASS/*.jpg and val/CLASS/*.jpg.')
+        raise TransferError(
+            f'{folder} does not exist: --image-folder wants train/CLASS/*.jpg and val/CLASS/*.jpg.'
+        )
     found = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
     if len(found) < 2:
-        raise TransferError(f'{folder} has {len(found)} class folders, two '
-                            'or more are needed.')
+        raise TransferError(f'{folder} has {len(found)} class folders, two or more are needed.')
     for name in found:
-        if not any(path.suffix.lower() in _ENDINGS
-                   for path in (folder / name).rglob('*')):
+        if not any(path.suffix.lower() in _ENDINGS for path in (folder / name).rglob('*')):
             raise TransferError(f'{folder / name} has no images.')
     return found

@@ -3,6 +3,7 @@
 pycocotools takes a polygon of four numbers for a box, and fails late or reads
 beyond its memory on other faults.
 """
+
 import math
 from typing import Optional
 
@@ -28,20 +29,24 @@ def mask_fault(segmentation, height: int, width: int) -> Optional[str]:
                 return fault
         return None
     if not isinstance(segmentation, dict):
-        return (f'is {segmentation!r:.60}; polygons [[x, y, ...], ...] or an '
-                'RLE is needed')
+        return f'is {segmentation!r:.60}; polygons [[x, y, ...], ...] or an RLE is needed'
     return _rle_fault(segmentation, height, width)
 
 
 def _polygon_fault(polygon) -> Optional[str]:
     if not isinstance(polygon, list) or not all(
-            isinstance(v, (int, float)) and not isinstance(v, bool)
-            and math.isfinite(v) and abs(v) < 1e6 for v in polygon):
-        return (f'has the polygon {polygon!r:.60}; a list of numbers '
-                '[x, y, ...] in pixels is needed')
+        isinstance(v, (int, float))
+        and not isinstance(v, bool)
+        and math.isfinite(v)
+        and abs(v) < 1e6
+        for v in polygon
+    ):
+        return f'has the polygon {polygon!r:.60}; a list of numbers [x, y, ...] in pixels is needed'
     if len(polygon) < 6 or len(polygon) % 2:
-        return (f'has a polygon of {len(polygon)} numbers; x and y of 3 '
-                'points at least, an even count of 6 or more, are needed')
+        return (
+            f'has a polygon of {len(polygon)} numbers; x and y of 3 '
+            'points at least, an even count of 6 or more, are needed'
+        )
     return None
 
 
@@ -50,16 +55,18 @@ def _rle_fault(rle: dict, height: int, width: int) -> Optional[str]:
     if not isinstance(counts, (list, str)):
         return 'is an RLE without "counts", a list or a text'
     if not isinstance(size, list) or size != [height, width]:
-        return (f'is an RLE of size {size}, the image has [height, width] '
-                f'[{height}, {width}]')
+        return f'is an RLE of size {size}, the image has [height, width] [{height}, {width}]'
     try:
         counts = rle_counts(counts)
     except ValueError as error:
         return f'is an RLE whose counts {error}'
-    if len(counts) and (counts.min() < 0 or counts.max() > height * width
-                        or counts.sum() != height * width):
-        return (f'is an RLE whose counts add up to {counts.sum()} pixels, '
-                f'not {height} x {width} = {height * width}')
+    if len(counts) and (
+        counts.min() < 0 or counts.max() > height * width or counts.sum() != height * width
+    ):
+        return (
+            f'is an RLE whose counts add up to {counts.sum()} pixels, '
+            f'not {height} x {width} = {height * width}'
+        )
     return None if len(counts) else 'is an RLE without counts'
 
 

@@ -1,15 +1,17 @@
 """A benchmark's config file, and ``--cfg-options`` merged into it."""
+
 import os.path as osp
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Iterator
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from dense_ssl.engine.clean_errors import own_message
 from dense_ssl.engine.config_file import load_config as read_config
-from dense_ssl.engine.config_options import (check_options, flatten,
-                                             open_sections)
+from dense_ssl.engine.config_options import check_options, flatten, open_sections
+
 from ..errors import TransferError
 from .adjust import SPLITS
 
@@ -38,9 +40,8 @@ def load_config(path: str) -> Config:
         return read_config(path)
     except Exception as error:  # whatever a config, being code, raises
         raise TransferError(
-            own_message(error) or
-            f'config {path} cannot be read: {type(error).__name__}: '
-            f'{error}') from error
+            own_message(error) or f'config {path} cannot be read: {type(error).__name__}: {error}'
+        ) from error
 
 
 def merge_options(cfg: Config, options: dict) -> None:
@@ -56,8 +57,7 @@ def merge_options(cfg: Config, options: dict) -> None:
     options = flatten(options)
     scope = cfg.get('default_scope') or 'dense_ssl'
     with as_transfer_error(), DefaultScope.overwrite_default_scope(scope):
-        check_options(
-            cfg, {k: v for k, v in options.items() if k != 'data_root'})
+        check_options(cfg, {k: v for k, v in options.items() if k != 'data_root'})
     if 'data_root' in options:
         retarget_data(cfg, str(options.pop('data_root')))
     open_sections(cfg, options)
@@ -72,16 +72,17 @@ def retarget_data(cfg: Config, root: str) -> None:
     Raises:
         TransferError: No path of a split's data set does.
     """
-    old = cfg.get('data_root') or (cfg.get('train_dataloader') or {}).get(
-        'dataset', {}).get('data_root')
+    old = cfg.get('data_root') or (cfg.get('train_dataloader') or {}).get('dataset', {}).get(
+        'data_root'
+    )
     for split in SPLITS:
         loader = cfg.get(f'{split}_dataloader')
-        if loader and not (isinstance(old, str) and old
-                           and _replace(loader, old, root)):
+        if loader and not (isinstance(old, str) and old and _replace(loader, old, root)):
             raise TransferError(
                 f'--cfg-options data_root: the data set of {split} does not '
                 'follow it. Give your own data by --coco-ann, --seg-data or '
-                f'--image-folder, or set {split}_dataloader.dataset.… keys.')
+                f'--image-folder, or set {split}_dataloader.dataset.… keys.'
+            )
     for split in SPLITS:
         if cfg.get(f'{split}_evaluator'):
             _replace(cfg[f'{split}_evaluator'], old, root)
@@ -90,13 +91,16 @@ def retarget_data(cfg: Config, root: str) -> None:
 def _replace(node: Any, old: str, new: str) -> int:
     """How many strings below ``node`` were moved from ``old`` to ``new``."""
     moved = 0
-    items = list(node.items()) if isinstance(node, dict) else (
-        list(enumerate(node)) if isinstance(node, list) else [])
+    items = (
+        list(node.items())
+        if isinstance(node, dict)
+        else (list(enumerate(node)) if isinstance(node, list) else [])
+    )
     base = old.rstrip('/')
     for key, value in items:
         if isinstance(value, str):
             if value.rstrip('/') == base or value.startswith(base + '/'):
-                node[key] = osp.join(new, value[len(base):].lstrip('/'))
+                node[key] = osp.join(new, value[len(base) :].lstrip('/'))
                 moved += 1
         else:
             moved += _replace(value, old, new)

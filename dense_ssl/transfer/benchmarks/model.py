@@ -1,4 +1,5 @@
 """Building the model of a downstream config."""
+
 import copy
 
 from mmengine.config import Config
@@ -11,6 +12,7 @@ def build_model(cfg: Config) -> nn.Module:
     scope = cfg.get('default_scope', 'mmengine')
     if scope in ('mmdet', 'mmseg'):
         from dense_ssl.compat import require
+
         require(scope)
     init_default_scope(scope)
     return MODELS.build(copy.deepcopy(cfg.model))

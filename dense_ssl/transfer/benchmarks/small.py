@@ -1,12 +1,19 @@
 """A recipe's model made small enough for a CPU, its structure kept."""
-from typing import Any, List
+
+from typing import Any
 
 from mmengine.config import Config
 
 from ..errors import TransferError
 
-_WIDTHS = ('out_channels', 'in_channels', 'feat_channels', 'channels',
-           'conv_out_channels', 'fc_out_channels')
+_WIDTHS = (
+    'out_channels',
+    'in_channels',
+    'feat_channels',
+    'channels',
+    'conv_out_channels',
+    'fc_out_channels',
+)
 _LIMITS = dict(nms_pre=500, max_per_img=200)
 
 
@@ -25,7 +32,8 @@ def make_small(cfg: Config, width: int, depth: int = 18) -> None:
     if model.backbone.get('type') != 'ResNet':
         raise TransferError(
             f'{cfg.filename}: --small knows ResNet backbones only, this is '
-            f'{model.backbone.get("type")}.')
+            f'{model.backbone.get("type")}.'
+        )
     model.backbone.depth = depth
     # Channels of the four stages.
     stages = [64 * 2**i * (4 if depth >= 50 else 1) for i in range(4)]
@@ -46,7 +54,7 @@ def make_small(cfg: Config, width: int, depth: int = 18) -> None:
         _limit(limits)
 
 
-def _narrow_c4(model: Any, depth: int, stages: List[int]) -> None:
+def _narrow_c4(model: Any, depth: int, stages: list[int]) -> None:
     """The heads of a C4 detector read the backbone's stages 3 and 4."""
     model.rpn_head.in_channels = stages[2]
     model.roi_head.shared_head.depth = depth

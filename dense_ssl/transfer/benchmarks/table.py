@@ -1,10 +1,11 @@
 """The results of a suite as Markdown, CSV and JSON."""
+
 import csv
 import io
 import json
 import os
 import os.path as osp
-from typing import Dict, List, Optional
+from typing import Optional
 
 from .suite import Benchmark
 
@@ -27,11 +28,9 @@ def result(benchmark: Benchmark, folder: str, state: str) -> dict:
     figures = {}
     for column, key in benchmark.figures.items():
         # COCO data in a VOC recipe are measured by COCO's rule.
-        value = found.get(key, found.get('coco/bbox_mAP')
-                          if column in ('AP', 'box AP') else None)
+        value = found.get(key, found.get('coco/bbox_mAP') if column in ('AP', 'box AP') else None)
         if value is not None:
-            percent = (key.startswith(('coco/', 'cityscapes/'))
-                       or key not in found)
+            percent = key.startswith(('coco/', 'cityscapes/')) or key not in found
             figures[column] = round(100 * value if percent else value, 2)
     return dict(
         benchmark=benchmark.name,
@@ -41,16 +40,17 @@ def result(benchmark: Benchmark, folder: str, state: str) -> dict:
         papers={
             method: dict(zip(benchmark.figures, values))
             for method, values in benchmark.papers.items()
-        })
+        },
+    )
 
 
-def write_tables(results: List[dict], folder: str, title: str) -> None:
+def write_tables(results: list[dict], folder: str, title: str) -> None:
     """``suite.md``, ``suite.csv`` and ``suite.json`` in ``folder``."""
     os.makedirs(folder, exist_ok=True)
     texts = {
         'md': markdown(results, title),
         'csv': as_csv(results),
-        'json': json.dumps(dict(title=title, results=results), indent=2)
+        'json': json.dumps(dict(title=title, results=results), indent=2),
     }
     for ending, text in texts.items():
         path = osp.join(folder, f'suite.{ending}')
@@ -60,35 +60,35 @@ def write_tables(results: List[dict], folder: str, title: str) -> None:
         os.replace(f'{path}.part', path)
 
 
-def markdown(results: List[dict], title: str) -> str:
+def markdown(results: list[dict], title: str) -> str:
     """A table with the papers' figures beside."""
-    lines = [f'# {title}', '',
-             '| benchmark | figure | here | papers |', '|---|---|---|---|']
+    lines = [f'# {title}', '', '| benchmark | figure | here | papers |', '|---|---|---|---|']
     for row in results:
         for column in _columns(row):
             here = row['figures'].get(column)
             papers = ', '.join(
                 f'{method} {values[column]}'
                 for method, values in row['papers'].items()
-                if column in values)
+                if column in values
+            )
             lines.append(
-                f'| {row["benchmark"]} | {column} | '
-                f'{_cell(row["state"], here)} | {papers} |')
+                f'| {row["benchmark"]} | {column} | {_cell(row["state"], here)} | {papers} |'
+            )
     return '\n'.join(lines) + '\n'
 
 
-def as_csv(results: List[dict]) -> str:
+def as_csv(results: list[dict]) -> str:
     """A line for each figure, ours and the papers'."""
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow(['benchmark', 'config', 'state', 'figure', 'source',
-                     'value'])
+    writer.writerow(['benchmark', 'config', 'state', 'figure', 'source', 'value'])
     for row in results:
-        sources: Dict[str, dict] = {'here': row['figures'], **row['papers']}
+        sources: dict[str, dict] = {'here': row['figures'], **row['papers']}
         for source, values in sources.items():
             for column, value in values.items():
-                writer.writerow([row['benchmark'], row['config'],
-                                 row['state'], column, source, value])
+                writer.writerow(
+                    [row['benchmark'], row['config'], row['state'], column, source, value]
+                )
     return out.getvalue()
 
 
@@ -98,7 +98,7 @@ def _cell(state: str, figure: Optional[float]) -> str:
     return '-' if state == 'done' else state
 
 
-def _columns(row: dict) -> List[str]:
+def _columns(row: dict) -> list[str]:
     columns = list(row['figures'])
     for values in row['papers'].values():
         columns += [name for name in values if name not in columns]

@@ -1,33 +1,31 @@
 """Picking parts of a checkpoint and writing them by other names."""
+
 import json
 import os.path as osp
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Optional
 
 import torch
 from torch import Tensor
 
 from dense_ssl.version import __version__
+
 from ..checkpoint import Checkpoint
 from ..errors import TransferError
-from ..importers.completeness import (check_backbone, describe_backbone,
-                                      resnet_shapes)
+from ..importers.completeness import check_backbone, describe_backbone, resnet_shapes
 from ..importers.layouts import TIMM_STEM
 
 #: Parts and the names of their weights in our checkpoints.
-PARTS = {
-    'backbone': 'backbone.',
-    'neck': 'neck.',
-    'head': 'region_head.convs.'
-}
+PARTS = {'backbone': 'backbone.', 'neck': 'neck.', 'head': 'region_head.convs.'}
 #: Parts that each format has a place for.
-FORMATS: Dict[str, Tuple[str, ...]] = {
+FORMATS: dict[str, tuple[str, ...]] = {
     'mmdet': ('backbone', 'neck', 'head'),
-    'mmseg': ('backbone', ),
-    'torchvision': ('backbone', ),
-    'timm': ('backbone', ),
+    'mmseg': ('backbone',),
+    'torchvision': ('backbone',),
+    'timm': ('backbone',),
     'detectron2': ('backbone', 'neck', 'head'),
-    'safetensors': ('backbone', 'neck', 'head')
+    'safetensors': ('backbone', 'neck', 'head'),
 }
 
 
@@ -38,15 +36,18 @@ class Export:
     ``weights`` of the format ``detectron2`` keep our names: the writer
     renames them.
     """
+
     format: str
-    weights: Dict[str, Tensor]
+    weights: dict[str, Tensor]
     meta: dict
 
 
-def export_weights(checkpoint: Checkpoint,
-                   format: str,
-                   network: str = 'online',
-                   parts: Optional[Sequence[str]] = None) -> Export:
+def export_weights(
+    checkpoint: Checkpoint,
+    format: str,
+    network: str = 'online',
+    parts: Optional[Sequence[str]] = None,
+) -> Export:
     """Pick one network's parts and rename them.
 
     Args:
@@ -61,19 +62,18 @@ def export_weights(checkpoint: Checkpoint,
             the format; an incomplete backbone.
     """
     if format not in FORMATS:
-        raise TransferError(
-            f'no format {format!r}; known are {", ".join(FORMATS)}.')
+        raise TransferError(f'no format {format!r}; known are {", ".join(FORMATS)}.')
     network, weights = _network(checkpoint, network)
     parts = _parts(checkpoint.path, weights, format, parts)
     picked = {
         key: value
         for part in parts
-        for key, value in weights.items() if key.startswith(PARTS[part])
+        for key, value in weights.items()
+        if key.startswith(PARTS[part])
     }
     meta = _provenance(checkpoint, network, parts)
     if 'backbone' in parts:
-        meta['backbone'] = check_backbone(picked, 'backbone.',
-                                          checkpoint.path)
+        meta['backbone'] = check_backbone(picked, 'backbone.', checkpoint.path)
         _fill_counters(picked)
     _refuse_deep_stem(picked, format, checkpoint.path)
     return Export(format, _rename(picked, format), meta)
@@ -91,51 +91,49 @@ def save_export(export: Export, path: str) -> None:
     try:
         if export.format == 'detectron2':
             from ..detectron2_file import write_detectron2
+
             write_detectron2(export.weights, export.meta, path)
         elif export.format == 'safetensors':
             from ..safetensors_file import write_safetensors
-            write_safetensors(
-                export.weights, {'dense_ssl': json.dumps(export.meta)}, path)
+
+            write_safetensors(export.weights, {'dense_ssl': json.dumps(export.meta)}, path)
         else:
-            torch.save(
-                dict(state_dict=export.weights, meta=export.meta), path)
+            torch.save(dict(state_dict=export.weights, meta=export.meta), path)
     except (OSError, RuntimeError) as error:
         raise TransferError(f'{path} cannot be written: {error}') from error
 
 
-def _network(checkpoint: Checkpoint,
-             network: str) -> Tuple[str, Dict[str, Tensor]]:
+def _network(checkpoint: Checkpoint, network: str) -> tuple[str, dict[str, Tensor]]:
     if network not in ('online', 'momentum'):
-        raise TransferError(
-            f"network must be 'online' or 'momentum', got {network!r}.")
+        raise TransferError(f"network must be 'online' or 'momentum', got {network!r}.")
     root = 'momentum_encoder.' if network == 'momentum' else ''
     weights = {
-        key[len(root):]: value
+        key[len(root) :]: value
         for key, value in checkpoint.state_dict.items()
         if key.startswith(root)
     }
     if not any(key.startswith('backbone.') for key in weights):
         raise TransferError(
-            f'{checkpoint.path} has no {root}backbone.*: ' +
-            ('it holds the online network only.' if root else
-             'bring it into our names by tools/convert/'
-             'import_checkpoint.py first.'))
+            f'{checkpoint.path} has no {root}backbone.*: '
+            + (
+                'it holds the online network only.'
+                if root
+                else 'bring it into our names by tools/convert/import_checkpoint.py first.'
+            )
+        )
     return network, weights
 
 
-def _parts(path: str, weights: Mapping, format: str,
-           parts: Optional[Sequence[str]]) -> List[str]:
+def _parts(path: str, weights: Mapping, format: str, parts: Optional[Sequence[str]]) -> list[str]:
     possible = FORMATS[format]
     there = [
-        part for part, prefix in PARTS.items()
-        if any(key.startswith(prefix) for key in weights)
+        part for part, prefix in PARTS.items() if any(key.startswith(prefix) for key in weights)
     ]
     if parts is None:
         return [part for part in there if part in possible]
     for part in parts:
         if part not in PARTS:
-            raise TransferError(
-                f'no part {part!r}; known are {", ".join(PARTS)}.')
+            raise TransferError(f'no part {part!r}; known are {", ".join(PARTS)}.')
         if part not in possible:
             raise TransferError(f'{format} has no place for the {part}.')
         if part not in there:
@@ -143,15 +141,17 @@ def _parts(path: str, weights: Mapping, format: str,
     return [part for part in PARTS if part in parts]
 
 
-def _fill_counters(weights: Dict[str, Tensor]) -> None:
+def _fill_counters(weights: dict[str, Tensor]) -> None:
     """Add the counters that files of old torch versions lack.
 
     The networks they go into want every key; the counters do not enter the
     result.
     """
-    shapes = resnet_shapes(**describe_backbone(
-        key[len('backbone.'):] for key in weights
-        if key.startswith('backbone.')))
+    shapes = resnet_shapes(
+        **describe_backbone(
+            key[len('backbone.') :] for key in weights if key.startswith('backbone.')
+        )
+    )
     for key in shapes:
         if key.endswith('num_batches_tracked'):
             weights.setdefault(f'backbone.{key}', torch.tensor(0))
@@ -159,23 +159,19 @@ def _fill_counters(weights: Dict[str, Tensor]) -> None:
 
 def _refuse_deep_stem(weights: Mapping, format: str, path: str) -> None:
     if format in ('torchvision', 'detectron2') and any(
-            key.startswith('backbone.stem.') for key in weights):
-        raise TransferError(
-            f'{path} has a deep stem, which {format}\'s ResNets have not.')
+        key.startswith('backbone.stem.') for key in weights
+    ):
+        raise TransferError(f"{path} has a deep stem, which {format}'s ResNets have not.")
 
 
-def _rename(weights: Dict[str, Tensor], format: str) -> Dict[str, Tensor]:
+def _rename(weights: dict[str, Tensor], format: str) -> dict[str, Tensor]:
     if format == 'mmdet':
         return {
-            key.replace('region_head.convs.',
-                        'roi_head.bbox_head.shared_convs.'): value
+            key.replace('region_head.convs.', 'roi_head.bbox_head.shared_convs.'): value
             for key, value in weights.items()
         }
     if format in ('torchvision', 'timm'):
-        weights = {
-            key[len('backbone.'):]: value
-            for key, value in weights.items()
-        }
+        weights = {key[len('backbone.') :]: value for key, value in weights.items()}
     if format == 'timm' and any(key.startswith('stem.') for key in weights):
         return {_timm_deep(key): value for key, value in weights.items()}
     return weights
@@ -185,16 +181,14 @@ def _timm_deep(key: str) -> str:
     """mmpretrain's deep stem and pooled shortcuts by timm's names."""
     names = [(f'stem.{ours}.', f'conv1.{timm}.') for timm, ours in TIMM_STEM]
     names += [('stem.2.bn.', 'bn1.')]
-    names += [(f'layer1.0.downsample.{i}.', f'layer1.0.downsample.{i + 1}.')
-              for i in (0, 1)]
+    names += [(f'layer1.0.downsample.{i}.', f'layer1.0.downsample.{i + 1}.') for i in (0, 1)]
     for ours, timm in names:
         if key.startswith(ours):
-            return timm + key[len(ours):]
+            return timm + key[len(ours) :]
     return key
 
 
-def _provenance(checkpoint: Checkpoint, network: str,
-                parts: List[str]) -> dict:
+def _provenance(checkpoint: Checkpoint, network: str, parts: list[str]) -> dict:
     kept = {
         key: value
         for key, value in checkpoint.meta.items()
@@ -206,4 +200,5 @@ def _provenance(checkpoint: Checkpoint, network: str,
         source=osp.basename(checkpoint.path),
         network=network,
         parts=list(parts),
-        pretraining=kept)
+        pretraining=kept,
+    )

@@ -1,6 +1,7 @@
 """Whether a checkpoint holds a whole ResNet."""
-from functools import lru_cache
-from typing import Dict, Mapping
+
+from collections.abc import Mapping
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -15,21 +16,23 @@ def describe_backbone(keys) -> dict:
     return dict(
         depth=resnet_depth(keys),
         deep_stem=any(key.startswith('stem.') for key in keys),
-        avg_down=any('.downsample.2.' in key for key in keys))
+        avg_down=any('.downsample.2.' in key for key in keys),
+    )
 
 
-@lru_cache(maxsize=None)
-def resnet_shapes(depth: int, deep_stem: bool = False,
-                  avg_down: bool = False) -> Dict[str, torch.Size]:
+@cache
+def resnet_shapes(
+    depth: int, deep_stem: bool = False, avg_down: bool = False
+) -> dict[str, torch.Size]:
     """Shapes of mmpretrain's ResNet by name."""
     from mmpretrain.models import ResNet
+
     with torch.random.fork_rng(devices=[]):  # leaves the caller's alone
         model = ResNet(depth, deep_stem=deep_stem, avg_down=avg_down)
     return {key: value.shape for key, value in model.state_dict().items()}
 
 
-def check_backbone(state_dict: Mapping[str, Tensor], prefix: str,
-                   path: str) -> str:
+def check_backbone(state_dict: Mapping[str, Tensor], prefix: str, path: str) -> str:
     """Check that ``prefix`` holds a ResNet, whole and nothing else.
 
     Counters of batches may be absent: files older than torch 0.4.1.
@@ -41,19 +44,18 @@ def check_backbone(state_dict: Mapping[str, Tensor], prefix: str,
         TransferError: With the keys in question.
     """
     found = {
-        key[len(prefix):]: value
-        for key, value in state_dict.items() if key.startswith(prefix)
+        key[len(prefix) :]: value for key, value in state_dict.items() if key.startswith(prefix)
     }
     kind = describe_backbone(found)
     if kind['depth'] is None:
         raise TransferError(
             f'{path}: {prefix}* is no ResNet of a known depth (18, 34, 50, '
             f'101, 152), or incomplete; it has {len(found)} tensors, e.g. '
-            f'{", ".join(sorted(found)[:4]) or "none"}.')
+            f'{", ".join(sorted(found)[:4]) or "none"}.'
+        )
     expected = resnet_shapes(**kind)
     missing = [
-        key for key in expected
-        if key not in found and not key.endswith('num_batches_tracked')
+        key for key in expected if key not in found and not key.endswith('num_batches_tracked')
     ]
     extra = [key for key in found if key not in expected]
     shapes = [
@@ -61,12 +63,11 @@ def check_backbone(state_dict: Mapping[str, Tensor], prefix: str,
         for key, shape in expected.items()
         if key in found and found[key].shape != shape
     ]
-    words = f'ResNet-{kind["depth"]}' + (
-        ' with deep stem' if kind['deep_stem'] else '')
-    for title, keys in (('missing', missing), ('foreign', extra),
-                        ('of another shape', shapes)):
+    words = f'ResNet-{kind["depth"]}' + (' with deep stem' if kind['deep_stem'] else '')
+    for title, keys in (('missing', missing), ('foreign', extra), ('of another shape', shapes)):
         if keys:
             raise TransferError(
                 f'{path}: {prefix}* looks like {words}, but {len(keys)} '
-                f'tensors are {title}: {", ".join(keys[:5])}.')
+                f'tensors are {title}: {", ".join(keys[:5])}.'
+            )
     return words

@@ -1,8 +1,10 @@
 """Foreign checkpoints into this project's names."""
+
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Dict, List, Mapping, Optional
+from typing import Optional
 
 import torch
 from torch import Tensor
@@ -24,16 +26,16 @@ class Imported:
         not_used: Keys left out, counted by their first name.
         notes: What a user should know.
     """
+
     layout: str
-    state_dict: Dict[str, Tensor]
+    state_dict: dict[str, Tensor]
     backbone: str
-    networks: List[str]
-    not_used: Dict[str, int] = field(default_factory=dict)
-    notes: List[str] = field(default_factory=list)
+    networks: list[str]
+    not_used: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
-def recognise(state_dict: Mapping[str, Tensor],
-              path: str = 'the file') -> Layout:
+def recognise(state_dict: Mapping[str, Tensor], path: str = 'the file') -> Layout:
     """The one layout whose names these are.
 
     Raises:
@@ -48,17 +50,21 @@ def recognise(state_dict: Mapping[str, Tensor],
         raise TransferError(
             f'{path} is of no known layout ({known}). Its names begin with: '
             f'{seen}. If a ResNet lies in it under some prefix, transfer it '
-            'directly by --backbone-prefix.')
+            'directly by --backbone-prefix.'
+        )
     names = ' or '.join(f'{layout.title} ({layout.name})' for layout in found)
     raise TransferError(
         f'{path} is ambiguous, it could be {names}. Its names begin with: '
-        f'{seen}. Say which by --layout.')
+        f'{seen}. Say which by --layout.'
+    )
 
 
-def import_weights(state_dict: Mapping[str, Tensor],
-                   layout: Optional[str] = None,
-                   network: Optional[str] = None,
-                   path: str = 'the file') -> Imported:
+def import_weights(
+    state_dict: Mapping[str, Tensor],
+    layout: Optional[str] = None,
+    network: Optional[str] = None,
+    path: str = 'the file',
+) -> Imported:
     """Convert weights of another code base into this project's names.
 
     Args:
@@ -74,7 +80,7 @@ def import_weights(state_dict: Mapping[str, Tensor],
             contradictory copies of one tensor, or an incomplete backbone.
     """
     chosen = _layout(layout) if layout else recognise(state_dict, path)
-    weights: Dict[str, Tensor] = {}
+    weights: dict[str, Tensor] = {}
     dropped: Counter = Counter()
     strange = []
     for key, tensor in state_dict.items():
@@ -86,13 +92,15 @@ def import_weights(state_dict: Mapping[str, Tensor],
         elif new in weights and not torch.equal(weights[new], tensor):
             raise TransferError(
                 f'{path}: two different tensors for {new} (the second is '
-                f'{key}): the file contradicts itself.')
+                f'{key}): the file contradicts itself.'
+            )
         else:
             weights[new] = tensor
     if strange:
         raise TransferError(
             f'{path} looks like {chosen.title}, but {len(strange)} of its '
-            f'keys do not belong to that: {", ".join(strange[:6])}.')
+            f'keys do not belong to that: {", ".join(strange[:6])}.'
+        )
     if chosen.name != 'dense_ssl':  # ours are right already
         _fit_queues(weights)
     notes = [chosen.note] if chosen.note else []
@@ -102,16 +110,16 @@ def import_weights(state_dict: Mapping[str, Tensor],
     if any(key.startswith('momentum_encoder.backbone.') for key in weights):
         check_backbone(weights, 'momentum_encoder.backbone.', path)
         networks.append('momentum')
-    return Imported(chosen.name, weights, backbone, networks,
-                    dict(dropped), notes)
+    return Imported(chosen.name, weights, backbone, networks, dict(dropped), notes)
 
 
 def _layout(name: str) -> Layout:
     for layout in LAYOUTS:
         if layout.name == name:
             return layout
-    raise TransferError(f'no layout {name!r}; known are '
-                        f'{", ".join(layout.name for layout in LAYOUTS)}.')
+    raise TransferError(
+        f'no layout {name!r}; known are {", ".join(layout.name for layout in LAYOUTS)}.'
+    )
 
 
 def _rename(layout: Layout, key: str) -> Optional[str]:
@@ -121,11 +129,11 @@ def _rename(layout: Layout, key: str) -> Optional[str]:
         if found:
             if new is None:
                 return ''
-            return found.expand(new) + key[found.end():]
+            return found.expand(new) + key[found.end() :]
     return None
 
 
-def _fit_queues(weights: Dict[str, Tensor]) -> None:
+def _fit_queues(weights: dict[str, Tensor]) -> None:
     """(D, K) and a pointer into (K, D) and a count of keys written."""
     for queue in ('queue', 'dense_queue'):
         keys = weights.get(f'{queue}.features')
@@ -137,34 +145,35 @@ def _fit_queues(weights: Dict[str, Tensor]) -> None:
         weights[f'{queue}.features'] = keys
         # A queue that has been trained with is full.
         weights[f'{queue}.written'] = torch.tensor(
-            len(keys) + int(pointer.reshape(-1)[0]) % len(keys))
+            len(keys) + int(pointer.reshape(-1)[0]) % len(keys)
+        )
 
 
-def _choose_network(weights: Dict[str, Tensor], network: Optional[str],
-                    notes: List[str], path: str) -> Dict[str, Tensor]:
+def _choose_network(
+    weights: dict[str, Tensor], network: Optional[str], notes: list[str], path: str
+) -> dict[str, Tensor]:
     if network not in (None, 'online', 'momentum'):
-        raise TransferError(
-            f"network must be 'online' or 'momentum', got {network!r}.")
+        raise TransferError(f"network must be 'online' or 'momentum', got {network!r}.")
     root = 'momentum_encoder.backbone.'
     momentum = {
-        key[len('momentum_encoder.'):]: value
-        for key, value in weights.items() if key.startswith(root)
+        key[len('momentum_encoder.') :]: value
+        for key, value in weights.items()
+        if key.startswith(root)
     }
     has_online = any(key.startswith('backbone.') for key in weights)
     if network == 'momentum' or (network is None and not has_online):
         if not momentum:
             raise TransferError(
                 f'{path} has no momentum network, only an online one.'
-                if has_online else f'{path} has no backbone.')
+                if has_online
+                else f'{path} has no backbone.'
+            )
         if not has_online:
-            notes.append('the file has the momentum network only; it became '
-                         'backbone.*')
+            notes.append('the file has the momentum network only; it became backbone.*')
         return momentum
     if network == 'online':
         return {
-            key: value
-            for key, value in weights.items()
-            if not key.startswith('momentum_encoder.')
+            key: value for key, value in weights.items() if not key.startswith('momentum_encoder.')
         }
     return weights
 
@@ -175,5 +184,4 @@ def _head(key: str) -> str:
 
 def _seen(state_dict: Mapping) -> str:
     counts = Counter('.'.join(key.split('.')[:2]) for key in state_dict)
-    return ', '.join(f'{head} ({count})'
-                     for head, count in counts.most_common(10))
+    return ', '.join(f'{head} ({count})' for head, count in counts.most_common(10))

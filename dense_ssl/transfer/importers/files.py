@@ -1,4 +1,5 @@
 """From a foreign file to one of this project's checkpoints."""
+
 import hashlib
 import os.path as osp
 from typing import Optional
@@ -6,15 +7,15 @@ from typing import Optional
 import torch
 
 from dense_ssl.version import __version__
+
 from ..checkpoint import Checkpoint, read_checkpoint
 from ..errors import TransferError
 from .convert import Imported, import_weights
 
 
-def import_file(path: str,
-                layout: Optional[str] = None,
-                network: Optional[str] = None,
-                trust: bool = False) -> Imported:
+def import_file(
+    path: str, layout: Optional[str] = None, network: Optional[str] = None, trust: bool = False
+) -> Imported:
     """Read and convert a file; see :func:`import_weights`.
 
     Args:
@@ -29,9 +30,11 @@ def read_any(path: str, trust: bool = False) -> Checkpoint:
     """:func:`read_checkpoint`, and safetensors and detectron2 files."""
     if str(path).endswith('.safetensors'):
         from ..safetensors_file import read_safetensors
+
         return Checkpoint(str(path), *read_safetensors(path))
     if str(path).endswith('.pkl'):
         from ..detectron2_file import read_detectron2
+
         return Checkpoint(str(path), *read_detectron2(path))
     return read_checkpoint(path, trust)
 
@@ -52,7 +55,9 @@ def save_import(imported: Imported, source: str, path: str) -> None:
             sha256=file_hash(source),
             backbone=imported.backbone,
             networks=imported.networks,
-            not_used=imported.not_used))
+            not_used=imported.not_used,
+        ),
+    )
     try:
         torch.save(dict(state_dict=imported.state_dict, meta=meta), path)
     except (OSError, RuntimeError) as error:

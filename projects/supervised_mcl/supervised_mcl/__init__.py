@@ -1,8 +1,6 @@
 """MCL's montages with class labels."""
+
 from .algorithms import CellClassifier, SupervisedMCL
 from .heads import CellClassificationHead, SameClassContrastHead
 
-__all__ = [
-    'CellClassificationHead', 'CellClassifier', 'SameClassContrastHead',
-    'SupervisedMCL'
-]
+__all__ = ['CellClassificationHead', 'CellClassifier', 'SameClassContrastHead', 'SupervisedMCL']

@@ -1,5 +1,7 @@
 """Montage pre-training from class labels."""
-from typing import Dict, List, Optional, Sequence, Union
+
+from collections.abc import Sequence
+from typing import Optional, Union
 
 import torch
 from mmpretrain.models.selfsup import BaseSelfSupervisor
@@ -14,8 +16,9 @@ from dense_ssl.models.necks.fpn import freeze_unread
 from dense_ssl.registry import MODELS
 
 
-def image_classes(data_samples: Sequence[DataSample], device: torch.device,
-                  num_classes: Optional[int] = None) -> Tensor:
+def image_classes(
+    data_samples: Sequence[DataSample], device: torch.device, num_classes: Optional[int] = None
+) -> Tensor:
     """Class of each image, int64 (B, ).
 
     Raises:
@@ -26,18 +29,21 @@ def image_classes(data_samples: Sequence[DataSample], device: torch.device,
         raise ValueError(
             'the samples carry no class: use a data set with labels, one '
             "folder for each class, as dict(type='CustomDataset', "
-            "data_root=DIR)")
+            'data_root=DIR)'
+        )
     classes = torch.cat([s.gt_label for s in data_samples])
     # The samples lie on the host, so this waits for nothing.
     if int(classes.min()) < 0:
         raise ValueError(
             f'an image has the class {int(classes.min())}: classes count from '
-            '0; leave images without one out of the data set')
+            '0; leave images without one out of the data set'
+        )
     if num_classes is not None and int(classes.max()) >= num_classes:
         raise ValueError(
             f'an image is of class {int(classes.max())}, counted from 0, but '
             f'model.head.num_classes={num_classes}: set it to the number of '
-            'class folders')
+            'class folders'
+        )
     return classes.to(device, non_blocking=True)
 
 
@@ -50,14 +56,12 @@ class SupervisedMCL(MCL):
         **kwargs: See :class:`dense_ssl.models.MCL`.
     """
 
-    def __init__(self,
-                 *args,
-                 head: dict = dict(type='SameClassContrastHead'),
-                 **kwargs) -> None:
+    def __init__(self, *args, head: dict = dict(type='SameClassContrastHead'), **kwargs) -> None:
         super().__init__(*args, head=head, **kwargs)
 
-    def loss(self, inputs: List[Tensor], data_samples: List[DataSample],
-             **kwargs) -> Dict[str, Tensor]:
+    def loss(
+        self, inputs: list[Tensor], data_samples: list[DataSample], **kwargs
+    ) -> dict[str, Tensor]:
         """As MCL; ``data_samples`` carry ``gt_label``."""
         sides = self.assemble(inputs)
         classes = image_classes(data_samples, inputs[0].device)
@@ -79,36 +83,41 @@ class CellClassifier(BaseSelfSupervisor):
             ``DenseDataPreprocessor`` without normalisation.
     """
 
-    def __init__(self,
-                 backbone: dict,
-                 neck: dict,
-                 region_head: dict,
-                 head: dict,
-                 ratios: tuple = (1, 2, 4, 8),
-                 shares: tuple = (1, 1 / 4, 1 / 16, 1 / 32),
-                 fpn_levels: tuple = (3, 2, 1, 0),
-                 data_preprocessor: Union[dict, None] = None,
-                 init_cfg: Union[dict, List[dict], None] = None) -> None:
+    def __init__(
+        self,
+        backbone: dict,
+        neck: dict,
+        region_head: dict,
+        head: dict,
+        ratios: tuple = (1, 2, 4, 8),
+        shares: tuple = (1, 1 / 4, 1 / 16, 1 / 32),
+        fpn_levels: tuple = (3, 2, 1, 0),
+        data_preprocessor: Union[dict, None] = None,
+        init_cfg: Union[dict, list[dict], None] = None,
+    ) -> None:
         if not isinstance(data_preprocessor, nn.Module):
-            data_preprocessor = build_part({
-                'type': 'DenseDataPreprocessor',
-                **(data_preprocessor or {})
-            })
+            data_preprocessor = build_part(
+                {'type': 'DenseDataPreprocessor', **(data_preprocessor or {})}
+            )
         super().__init__(
             backbone=build_part(backbone),
             neck=build_part(neck),
             head=build_part(head),
             data_preprocessor=data_preprocessor,
-            init_cfg=init_cfg)
+            init_cfg=init_cfg,
+        )
         self.region_head = build_part(region_head)
         self.levels = MontageLevels(ratios, shares, fpn_levels)
         freeze_unread(self.neck, fpn_levels)
         if len(self.head.weights) != len(ratios):
-            raise ValueError(f'head.weights={self.head.weights}: give one '
-                             f'weight for each of the {len(ratios)} levels')
+            raise ValueError(
+                f'head.weights={self.head.weights}: give one '
+                f'weight for each of the {len(ratios)} levels'
+            )
 
-    def loss(self, inputs: List[Tensor], data_samples: List[DataSample],
-             **kwargs) -> Dict[str, Tensor]:
+    def loss(
+        self, inputs: list[Tensor], data_samples: list[DataSample], **kwargs
+    ) -> dict[str, Tensor]:
         """Losses of a batch.
 
         Args:
@@ -120,8 +129,7 @@ class CellClassifier(BaseSelfSupervisor):
             dict: ``loss_level{l}`` and ``accuracy_level{l}``.
         """
         MCL.check_views(inputs, len(self.levels))
-        classes = image_classes(data_samples, inputs[0].device,
-                                self.head.num_classes)
+        classes = image_classes(data_samples, inputs[0].device, self.head.num_classes)
         side = self.levels(inputs)
         embeddings = embed_selected(self, self.levels, side)
         return self.head.loss(embeddings, [classes[y] for y in side.labels])

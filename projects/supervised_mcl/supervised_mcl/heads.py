@@ -1,5 +1,6 @@
 """Losses of cells whose class is known."""
-from typing import Dict, List, Sequence
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -26,16 +27,14 @@ class CellClassificationHead(BaseModule):
         self,
         num_classes: int,
         in_channels: int = 256,
-        weights: Sequence[float] = (1 / 2, 1 / 4, 1 / 8, 1 / 8)
+        weights: Sequence[float] = (1 / 2, 1 / 4, 1 / 8, 1 / 8),
     ) -> None:
-        super().__init__(
-            dict(type='Normal', layer='Linear', std=0.01, bias=0))
+        super().__init__(dict(type='Normal', layer='Linear', std=0.01, bias=0))
         self.num_classes = num_classes
         self.weights = tuple(weights)
         self.fc = nn.Linear(in_channels, num_classes)
 
-    def loss(self, embeddings: Sequence[Tensor],
-             classes: Sequence[Tensor]) -> Dict[str, Tensor]:
+    def loss(self, embeddings: Sequence[Tensor], classes: Sequence[Tensor]) -> dict[str, Tensor]:
         """Losses of all levels.
 
         Args:
@@ -48,8 +47,7 @@ class CellClassificationHead(BaseModule):
         losses = {}
         for level, weight in enumerate(self.weights):
             logits = self.fc(embeddings[level])
-            losses[f'loss_level{level}'] = weight * F.cross_entropy(
-                logits, classes[level])
+            losses[f'loss_level{level}'] = weight * F.cross_entropy(logits, classes[level])
             hits = logits.detach().argmax(1) == classes[level]
             losses[f'accuracy_level{level}'] = hits.float().mean()
         return losses
@@ -70,8 +68,13 @@ class SameClassContrastHead(MultiLevelContrastHead):
         weights, temperature: See :class:`MultiLevelContrastHead`.
     """
 
-    def loss(self, predictions: Sequence[Tensor], labels: Sequence[Tensor],
-             targets: Tensor, classes: Tensor) -> List[LevelContrast]:
+    def loss(
+        self,
+        predictions: Sequence[Tensor],
+        labels: Sequence[Tensor],
+        targets: Tensor,
+        classes: Tensor,
+    ) -> list[LevelContrast]:
         """As the base class.
 
         Args:
@@ -89,13 +92,11 @@ class SameClassContrastHead(MultiLevelContrastHead):
                 results.append(self._level(cosines, positives, weight))
             return results
 
-    def _level(self, cosines: Tensor, positives: Tensor,
-               weight: float) -> LevelContrast:
+    def _level(self, cosines: Tensor, positives: Tensor, weight: float) -> LevelContrast:
         log_p = F.log_softmax(cosines / self.temperature, dim=1)
         loss = -((log_p * positives).sum(1) / positives.sum(1)).mean()
         with torch.no_grad():
             pos_cos = (cosines * positives).sum() / positives.sum()
             others = (~positives).sum().clamp(min=1)
             neg_cos = (cosines * ~positives).sum() / others
-        return LevelContrast(2 * self.temperature * weight * loss, pos_cos,
-                             neg_cos)
+        return LevelContrast(2 * self.temperature * weight * loss, pos_cos, neg_cos)

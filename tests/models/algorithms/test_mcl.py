@@ -1,4 +1,5 @@
 """MCL against slow references, and its modes against each other."""
+
 import numpy as np
 import pytest
 import torch
@@ -39,7 +40,7 @@ def slow_embedding(networks, image, fpn_level, ratio):
     rows = []
     for y in range(ratio):
         for x in range(ratio):
-            cell = p[:, :, y * side:(y + 1) * side, x * side:(x + 1) * side]
+            cell = p[:, :, y * side : (y + 1) * side, x * side : (x + 1) * side]
             for conv in networks.region_head.convs:
                 cell = F.conv2d(cell, conv.conv.weight, padding=1)
                 cell = conv.bn(cell).relu()
@@ -51,7 +52,7 @@ def slow_embedding(networks, image, fpn_level, ratio):
 
 def slow_loss(model, sides):
     """All terms, cell by cell."""
-    terms = 0.
+    terms = 0.0
     for own, other in ((0, 1), (1, 0)):
         batch = sides[own].counts[0]
         with torch.no_grad():
@@ -63,16 +64,13 @@ def slow_loss(model, sides):
         for level, ratio in enumerate((1, 2, 4, 8)):
             rows = []
             count = sides[own].counts[level]
-            for image in sides[own].images[start:start + count]:
+            for image in sides[own].images[start : start + count]:
                 rows += slow_embedding(model, image, 3 - level, ratio)
             start += count
             for row, label in zip(rows, sides[own].labels[level].tolist()):
                 predictor = model.predictors[level]
-                z = predictor.fc1(
-                    predictor.bn0(predictor.fc0(row[None])).relu())[0]
-                cosines = torch.stack([
-                    (z * t).sum() / z.norm() / t.norm() for t in targets
-                ])
+                z = predictor.fc1(predictor.bn0(predictor.fc0(row[None])).relu())[0]
+                cosines = torch.stack([(z * t).sum() / z.norm() / t.norm() for t in targets])
                 nll = cosines.exp().sum().log() - cosines[label]
                 weight = (1 / 2, 1 / 4, 1 / 8, 1 / 8)[level]
                 terms = terms + 2 * weight * nll / len(rows)
@@ -99,8 +97,7 @@ def test_loss_and_gradients_equal_the_slow_reference(mode):
         if name.startswith('momentum_encoder.'):
             assert gradient is None
             continue
-        torch.testing.assert_close(
-            gradient, wanted[name], rtol=1e-7, atol=1e-10, msg=name)
+        torch.testing.assert_close(gradient, wanted[name], rtol=1e-7, atol=1e-10, msg=name)
         assert gradient.any() or name.startswith('predictors'), name
 
 
@@ -121,8 +118,7 @@ def test_modes_differ_by_batch_statistics_only(training):
         torch.testing.assert_close(a[key], b[key], rtol=1e-12, atol=0)
     for name in grad_a:
         if grad_a[name] is not None:
-            torch.testing.assert_close(
-                grad_a[name], grad_b[name], rtol=1e-8, atol=1e-12)
+            torch.testing.assert_close(grad_a[name], grad_b[name], rtol=1e-8, atol=1e-12)
 
 
 def batches_seen(model, names):
@@ -130,16 +126,21 @@ def batches_seen(model, names):
     seen = {name: [] for name in names}
     for name in names:
         model.get_submodule(name).register_forward_hook(
-            lambda m, x, y, name=name: seen[name].append(len(y)))
+            lambda m, x, y, name=name: seen[name].append(len(y))
+        )
     model.loss(views(batch=5), None)
     return seen
 
 
 def test_what_each_mode_computes():
     names = [
-        'backbone.stages.0', 'neck.lateral_convs.3', 'neck.lateral_convs.2',
-        'neck.lateral_convs.0', 'neck.fpn_convs.3', 'neck.fpn_convs.0',
-        'region_head'
+        'backbone.stages.0',
+        'neck.lateral_convs.3',
+        'neck.lateral_convs.2',
+        'neck.lateral_convs.0',
+        'neck.fpn_convs.3',
+        'neck.fpn_convs.0',
+        'region_head',
     ]
     names += [f'momentum_encoder.{n}' for n in names]
     names += ['predictors.0', 'predictors.3']
@@ -174,27 +175,22 @@ def joint(sides):
     return Montages(
         torch.cat([x for level in zip(*parts) for x in level]),
         tuple(2 * c for c in sides[0].counts),
-        [torch.cat([a, b + batch]) for a, b in zip(*(s.labels for s in sides))])
+        [torch.cat([a, b + batch]) for a, b in zip(*(s.labels for s in sides))],
+    )
 
 
 def _process(rank, world):
     model = mcl().eval()
-    sides = montages(model, [v[2 * rank:2 * rank + 2] for v in views(4)], rank)
+    sides = montages(model, [v[2 * rank : 2 * rank + 2] for v in views(4)], rank)
     loss = total(model.contrast(*sides))
     loss.backward()
-    return loss.item(), {
-        n: g.numpy()
-        for n, g in grads(model).items() if g is not None
-    }
+    return loss.item(), {n: g.numpy() for n, g in grads(model).items() if g is not None}
 
 
 def test_two_processes_equal_the_joint_batch():
     (loss_0, grads_0), (loss_1, grads_1) = run_distributed(_process)
     model = mcl().eval()
-    ranks = [
-        montages(model, [v[2 * r:2 * r + 2] for v in views(4)], r)
-        for r in (0, 1)
-    ]
+    ranks = [montages(model, [v[2 * r : 2 * r + 2] for v in views(4)], r) for r in (0, 1)]
     loss = total(model.contrast(*(joint(s) for s in zip(*ranks))))
     loss.backward()
     assert loss.item() == pytest.approx((loss_0 + loss_1) / 2, rel=1e-12)
@@ -217,32 +213,38 @@ def test_first_update_follows_the_first_step():
     model = mcl()
     model.momentum_encoder.copy_online()
     model.momentum_encoder.set_total_steps(10)
-    optimizer = torch.optim.SGD(model.parameters(), lr=.5)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
     before = {n: p.clone() for n, p in model.region_head.named_parameters()}
     total(model.loss(views(), None)).backward()
     optimizer.step()
     for name, p in model.region_head.named_parameters():
         copy = model.momentum_encoder.region_head.get_parameter(name)
-        torch.testing.assert_close(copy, .99 * before[name] + .01 * p)
+        torch.testing.assert_close(copy, 0.99 * before[name] + 0.01 * p)
         assert not torch.equal(p, before[name])
 
 
 def test_names_in_the_checkpoint():
     keys = set(mcl().state_dict())
-    for key in ('neck.lateral_convs.0.bn.weight',
-                'neck.fpn_convs.3.conv.weight',
-                'region_head.convs.1.bn.running_var', 'predictors.3.fc0.weight',
-                'momentum_encoder.region_head.convs.1.conv.weight',
-                'momentum_encoder.neck.fpn_convs.0.conv.weight'):
+    for key in (
+        'neck.lateral_convs.0.bn.weight',
+        'neck.fpn_convs.3.conv.weight',
+        'region_head.convs.1.bn.running_var',
+        'predictors.3.fc0.weight',
+        'momentum_encoder.region_head.convs.1.conv.weight',
+        'momentum_encoder.neck.fpn_convs.0.conv.weight',
+    ):
         assert key in keys
     assert not [k for k in keys if k.startswith('momentum_encoder.predictors')]
 
 
-@pytest.mark.parametrize('options, message', [
-    (dict(mode='fast'), "'selected' or 'exact'"),
-    (dict(ratios=(1, 2)), 'one entry for each'),
-    (dict(ratios=(1, 2), shares=(1, 1), fpn_levels=(3, 2)), 'head.weights'),
-])
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(mode='fast'), "'selected' or 'exact'"),
+        (dict(ratios=(1, 2)), 'one entry for each'),
+        (dict(ratios=(1, 2), shares=(1, 1), fpn_levels=(3, 2)), 'head.weights'),
+    ],
+)
 def test_bad_options_are_explained(options, message):
     with pytest.raises(ValueError, match=message):
         MODELS.build(mcl_config(**options))
@@ -258,7 +260,10 @@ def test_bad_views_are_explained():
 
 def test_two_levels():
     model = mcl(
-        ratios=(1, 4), shares=(1, 1 / 2), fpn_levels=(3, 1),
-        head=dict(type='MultiLevelContrastHead', weights=(.5, .5)))
+        ratios=(1, 4),
+        shares=(1, 1 / 2),
+        fpn_levels=(3, 1),
+        head=dict(type='MultiLevelContrastHead', weights=(0.5, 0.5)),
+    )
     losses = model.loss(views(batch=2, number=4), None)
     assert set(losses) == {'loss_level0', 'loss_level1', 'pos_cos', 'neg_cos'}

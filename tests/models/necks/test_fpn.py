@@ -1,4 +1,5 @@
 """The FPN against mmdet's, and its sections against the whole."""
+
 import pytest
 import torch
 
@@ -12,8 +13,8 @@ OPTIONS = dict(in_channels=CHANNELS, out_channels=7, norm_cfg=dict(type='BN'))
 def maps(batch=6, size=16, grad=False):
     torch.manual_seed(1)
     return [
-        torch.randn(batch, c, size >> i, size >> i, dtype=torch.float64)
-        .requires_grad_(grad) for i, c in enumerate(CHANNELS)
+        torch.randn(batch, c, size >> i, size >> i, dtype=torch.float64).requires_grad_(grad)
+        for i, c in enumerate(CHANNELS)
     ]
 
 
@@ -35,8 +36,7 @@ def test_same_as_mmdet():
 
 
 @pytest.mark.parametrize('kind', ['own', 'mmdet'])
-@pytest.mark.parametrize('sections', [[(3, 3), (2, 1), (1, 1), (0, 1)],
-                                      [(3, 2)], [(2, 4), (0, 2)]])
+@pytest.mark.parametrize('sections', [[(3, 3), (2, 1), (1, 1), (0, 1)], [(3, 2)], [(2, 4), (0, 2)]])
 def test_sections_are_slices_of_the_whole(kind, sections):
     fpn = build(kind).eval()
     results = []
@@ -46,14 +46,15 @@ def test_sections_are_slices_of_the_whole(kind, sections):
         if run == 'whole':
             full, done, out = fpn(inputs), 0, []
             for level, count in sections:
-                out.append(full[level][done:done + count])
+                out.append(full[level][done : done + count])
                 done += count
         else:
             out = pyramid_sections(fpn, inputs, sections)
         sum((o * o).sum() for o in out).backward()
         grads = [p.grad for p in fpn.parameters() if p.grad is not None]
-        results.append(out + [x.grad for x in inputs if x.grad is not None] +
-                       [g for g in grads if g.any()])
+        results.append(
+            out + [x.grad for x in inputs if x.grad is not None] + [g for g in grads if g.any()]
+        )
     assert len(results[0]) >= len(results[1])
     for a, b in zip(*([r for r in x if r.any()] for x in results)):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
@@ -63,8 +64,7 @@ def test_parts_leave_on_the_way_down():
     fpn, seen = build('own'), {}
     for name, module in fpn.named_modules():
         if name.count('.') == 1:
-            module.register_forward_hook(
-                lambda m, x, y, name=name: seen.update({name: len(y)}))
+            module.register_forward_hook(lambda m, x, y, name=name: seen.update({name: len(y)}))
     pyramid_sections(fpn, maps(10), [(3, 4), (2, 3), (1, 2), (0, 1)])
     assert seen == {
         'lateral_convs.3': 10, 'lateral_convs.2': 6, 'lateral_convs.1': 3,
@@ -84,21 +84,26 @@ def test_bad_calls_are_explained():
         pyramid_sections(fpn, maps(), [(4, 6)])
 
 
-@pytest.mark.parametrize('levels, options', [
-    ((0, 1, 2, 3), {}),
-    ((1, 2), {}),
-    ((-1, ), {}),
-    ((0, 4), dict(num_outs=5)),
-    ((-1, ), dict(num_outs=6)),
-    *((levels, dict(num_outs=5, start_level=1, add_extra_convs=source))
-      for source in ('on_input', 'on_lateral', 'on_output')
-      for levels in ((0, 1, 2, 3), (1, 3), (4, ))),
-])
+@pytest.mark.parametrize(
+    'levels, options',
+    [
+        ((0, 1, 2, 3), {}),
+        ((1, 2), {}),
+        ((-1,), {}),
+        ((0, 4), dict(num_outs=5)),
+        ((-1,), dict(num_outs=6)),
+        *(
+            (levels, dict(num_outs=5, start_level=1, add_extra_convs=source))
+            for source in ('on_input', 'on_lateral', 'on_output')
+            for levels in ((0, 1, 2, 3), (1, 3), (4,))
+        ),
+    ],
+)
 def test_what_no_level_reads_does_not_train(levels, options):
     necks = pytest.importorskip('mmdet.models.necks')
     fpn = necks.FPN(**{'num_outs': 4, **options}, **OPTIONS).double()
     out = fpn(maps())
-    sum((out[i]**2).sum() for i in levels).backward()
+    sum((out[i] ** 2).sum() for i in levels).backward()
     read = {n for n, p in fpn.named_parameters() if p.grad is not None}
     freeze_unread(fpn, levels)
     assert read == {n for n, p in fpn.named_parameters() if p.requires_grad}

@@ -1,4 +1,5 @@
 """Cells on their own."""
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,8 +11,8 @@ from tests.models.tiny_mcl import randomise
 def head(**options):
     torch.manual_seed(0)
     return randomise(
-        RegionHead(3, 5, num_convs=2, hidden_channels=6, out_channels=4,
-                   **options)).eval()
+        RegionHead(3, 5, num_convs=2, hidden_channels=6, out_channels=4, **options)
+    ).eval()
 
 
 def test_nothing_leaks_between_cells():
@@ -37,7 +38,7 @@ def test_reference():
     for n in range(2):
         for i in range(2):
             for j in range(2):
-                cell = x[n:n + 1, :, 3 * i:3 * i + 3, 3 * j:3 * j + 3]
+                cell = x[n : n + 1, :, 3 * i : 3 * i + 3, 3 * j : 3 * j + 3]
                 for conv in model.convs:
                     cell = F.conv2d(F.pad(cell, [1] * 4), conv.conv.weight)
                     cell = conv.bn(cell).clamp(min=0)
@@ -53,7 +54,5 @@ def test_last_norm_has_no_parameters():
 
 def test_convs_are_those_of_the_box_head():
     heads = pytest.importorskip('mmdet.models')
-    box_head = heads.Shared4Conv1FCBBoxHead(
-        norm_cfg=dict(type='BN'), num_classes=2)
-    box_head.shared_convs.load_state_dict(
-        RegionHead().convs.state_dict(), strict=True)
+    box_head = heads.Shared4Conv1FCBBoxHead(norm_cfg=dict(type='BN'), num_classes=2)
+    box_head.shared_convs.load_state_dict(RegionHead().convs.state_dict(), strict=True)

@@ -1,4 +1,5 @@
 """Exports load where they are meant to, and come back unchanged."""
+
 import pickle
 import re
 
@@ -6,12 +7,15 @@ import pytest
 import torch
 
 from dense_ssl.transfer import Checkpoint, TransferError, read_checkpoint
-from dense_ssl.transfer.detectron2_file import (from_detectron2,
-                                                read_detectron2,
-                                                to_detectron2,
-                                                write_detectron2)
+from dense_ssl.transfer.detectron2_file import (
+    from_detectron2,
+    read_detectron2,
+    to_detectron2,
+    write_detectron2,
+)
 from dense_ssl.transfer.exporters import export_weights, save_export
 from dense_ssl.transfer.importers import import_file
+
 from .. import foreign
 from ..small_models import prefixed, resnet
 
@@ -28,10 +32,8 @@ def ours(**extra) -> Checkpoint:
                 backbone[key] = torch.tensor(7)
         weights.update(prefixed(f'{root}backbone.', backbone))
         weights.update(prefixed(f'{root}neck.', foreign.fpn(10 * seed)))
-        weights.update(prefixed(f'{root}region_head.convs.',
-                                foreign.convs('0123', 30 * seed)))
-        weights.update(prefixed(f'{root}projector.mlps.0.',
-                                foreign.mlp('ln-l', 50 * seed)))
+        weights.update(prefixed(f'{root}region_head.convs.', foreign.convs('0123', 30 * seed)))
+        weights.update(prefixed(f'{root}projector.mlps.0.', foreign.mlp('ln-l', 50 * seed)))
     weights.update(extra)
     return Checkpoint('run/epoch_3.pth', weights, dict(epoch=3, seed=0))
 
@@ -44,8 +46,7 @@ def saved(tmp_path, name, *args, **kwargs):
 
 
 def torchvision_features(model, x):
-    for name in ('conv1', 'bn1', 'relu', 'maxpool', 'layer1', 'layer2',
-                 'layer3', 'layer4'):
+    for name in ('conv1', 'bn1', 'relu', 'maxpool', 'layer1', 'layer2', 'layer3', 'layer4'):
         x = getattr(model, name)(x)
     return x
 
@@ -53,6 +54,7 @@ def torchvision_features(model, x):
 @pytest.mark.parametrize('network', ['online', 'momentum'])
 def test_torchvision_loads_it_and_sees_the_same(tmp_path, network):
     import torchvision
+
     path, _ = saved(tmp_path, 'x.pth', 'torchvision', network)
     content = torch.load(path, weights_only=True)
     model = torchvision.models.resnet18()
@@ -61,39 +63,38 @@ def test_torchvision_loads_it_and_sees_the_same(tmp_path, network):
     mine = resnet()
     mine.eval()  # returns nothing in mmpretrain
     root = '' if network == 'online' else 'momentum_encoder.'
-    mine.load_state_dict({
-        k[len(root + 'backbone.'):]: v
-        for k, v in ours().state_dict.items()
-        if k.startswith(f'{root}backbone.')
-    })
+    mine.load_state_dict(
+        {
+            k[len(root + 'backbone.') :]: v
+            for k, v in ours().state_dict.items()
+            if k.startswith(f'{root}backbone.')
+        }
+    )
     x = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
-        assert torch.equal(
-            torchvision_features(model.eval(), x), mine(x)[-1])
+        assert torch.equal(torchvision_features(model.eval(), x), mine(x)[-1])
     assert content['meta']['network'] == network
     assert content['meta']['source'] == 'epoch_3.pth'
     assert content['meta']['pretraining'] == dict(epoch=3, seed=0)
 
 
-@pytest.mark.parametrize('depth,name,options', [
-    (18, 'resnet18', {}),
-    (50, 'resnet50d', dict(deep_stem=True, avg_down=True))])
+@pytest.mark.parametrize(
+    'depth,name,options',
+    [(18, 'resnet18', {}), (50, 'resnet50d', dict(deep_stem=True, avg_down=True))],
+)
 def test_timm_loads_it_and_sees_the_same(tmp_path, depth, name, options):
     timm = pytest.importorskip('timm')
     mine = resnet(depth, **options)
     mine.eval()
     path = str(tmp_path / 'x.pth')
     save_export(
-        export_weights(
-            Checkpoint('x.pth', prefixed('backbone.', mine.state_dict())),
-            'timm'), path)
+        export_weights(Checkpoint('x.pth', prefixed('backbone.', mine.state_dict())), 'timm'), path
+    )
     model = timm.create_model(name, num_classes=0, pretrained=False)
-    model.load_state_dict(
-        torch.load(path, weights_only=True)['state_dict'], strict=True)
+    model.load_state_dict(torch.load(path, weights_only=True)['state_dict'], strict=True)
     x = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
-        assert torch.allclose(model.eval().forward_features(x), mine(x)[-1],
-                              atol=1e-5)
+        assert torch.allclose(model.eval().forward_features(x), mine(x)[-1], atol=1e-5)
     back = import_file(path).state_dict
     assert list(back) == [f'backbone.{key}' for key in mine.state_dict()]
 
@@ -116,7 +117,8 @@ def d2_names() -> set:
     convs += [f'box_head.conv{i}' for i in (1, 2, 3, 4)]
     norms = ('weight', 'bias', 'running_mean', 'running_var')
     return {f'{conv}.weight' for conv in convs} | {
-        f'{conv}.norm.{name}' for conv in convs for name in norms}
+        f'{conv}.norm.{name}' for conv in convs for name in norms
+    }
 
 
 def test_detectron2_names():
@@ -133,7 +135,7 @@ def test_detectron2_names():
         'backbone.layer4.2.bn3.running_var': 'res5.2.conv3.norm.running_var',
         'neck.lateral_convs.0.conv.weight': 'fpn_lateral2.weight',
         'neck.fpn_convs.3.bn.bias': 'fpn_output5.norm.bias',
-        'region_head.convs.0.conv.weight': 'box_head.conv1.weight'
+        'region_head.convs.0.conv.weight': 'box_head.conv1.weight',
     }
     for key, name in pairs.items():
         assert to_detectron2(key) == name
@@ -142,39 +144,37 @@ def test_detectron2_names():
 
 
 def test_an_fpn_that_begins_with_p3(tmp_path):
-    fpn = {k: v for k, v in foreign.fpn(1).items()
-           if not k.endswith('num_batches_tracked')}
-    weights = {f'neck.{k}': v for k, v in fpn.items()
-               if '_convs.3.' not in k}
+    fpn = {k: v for k, v in foreign.fpn(1).items() if not k.endswith('num_batches_tracked')}
+    weights = {f'neck.{k}': v for k, v in fpn.items() if '_convs.3.' not in k}
     path = str(tmp_path / 'x.pkl')
     write_detectron2(weights, {}, path)
     with open(path, 'rb') as file:
         levels = {k.split('.')[0] for k in pickle.load(file)['model']}
-    assert levels == {f'fpn_{kind}{level}' for kind in ('lateral', 'output')
-                      for level in (3, 4, 5)}
+    assert levels == {f'fpn_{kind}{level}' for kind in ('lateral', 'output') for level in (3, 4, 5)}
     back = read_detectron2(path)[0]
     assert set(back) == set(weights)
     assert all(torch.equal(back[k], v) for k, v in weights.items())
     # P6 of pixpro-fpn-head: three laterals, four outputs
-    extra = {f'neck.{k}': v for k, v in fpn.items()
-             if k.startswith('fpn_convs.3.')}
+    extra = {f'neck.{k}': v for k, v in fpn.items() if k.startswith('fpn_convs.3.')}
     with pytest.raises(TransferError, match='makes P6.*--parts backbone'):
         write_detectron2({**weights, **extra}, {}, path)
 
 
 def test_names_of_a_detectron2_model_are_read_too():
     assert from_detectron2('backbone.bottom_up.res3.1.conv2.norm.bias') == (
-        'backbone.layer2.1.bn2.bias')
-    assert from_detectron2('backbone.fpn_output3.weight') == (
-        'neck.fpn_convs.1.conv.weight')
+        'backbone.layer2.1.bn2.bias'
+    )
+    assert from_detectron2('backbone.fpn_output3.weight') == ('neck.fpn_convs.1.conv.weight')
     assert from_detectron2('roi_heads.box_head.conv2.norm.weight') == (
-        'region_head.convs.1.bn.weight')
+        'region_head.convs.1.bn.weight'
+    )
 
 
 def test_the_detectron2_file(tmp_path):
     import pickle
 
     import numpy as np
+
     path, _ = saved(tmp_path, 'x.pkl', 'detectron2')
     data = (tmp_path / 'x.pkl').read_bytes()
     assert b'numpy._core' not in data  # numpy 1 reads it
@@ -184,28 +184,32 @@ def test_the_detectron2_file(tmp_path):
     assert content['meta']['network'] == 'online'
     array = content['model']['res3.0.conv1.norm.running_var']
     assert isinstance(array, np.ndarray)
-    assert np.array_equal(
-        array, ours().state_dict['backbone.layer2.0.bn1.running_var'])
+    assert np.array_equal(array, ours().state_dict['backbone.layer2.0.bn1.running_var'])
     assert not [k for k in content['model'] if 'num_batches' in k]
 
 
-@pytest.mark.parametrize('format,name', [
-    ('mmdet', 'x.pth'), ('mmseg', 'x.pth'), ('torchvision', 'x.pth'),
-    ('timm', 'x.pth'), ('detectron2', 'x.pkl'),
-    ('safetensors', 'x.safetensors')])
+@pytest.mark.parametrize(
+    'format,name',
+    [
+        ('mmdet', 'x.pth'),
+        ('mmseg', 'x.pth'),
+        ('torchvision', 'x.pth'),
+        ('timm', 'x.pth'),
+        ('detectron2', 'x.pkl'),
+        ('safetensors', 'x.safetensors'),
+    ],
+)
 def test_export_then_import_is_the_identity(tmp_path, format, name):
     if format == 'safetensors':
         pytest.importorskip('safetensors')
     path, export = saved(tmp_path, name, format)
     back = import_file(path).state_dict
-    prefixes = {'backbone': 'backbone.', 'neck': 'neck.',
-                'head': 'region_head.convs.'}
+    prefixes = {'backbone': 'backbone.', 'neck': 'neck.', 'head': 'region_head.convs.'}
     wanted = {
-        key: value for key, value in ours().state_dict.items()
-        if key.startswith(tuple(
-            prefixes[part] for part in export.meta['parts']))
-        and not (format == 'detectron2'
-                 and key.endswith('num_batches_tracked'))
+        key: value
+        for key, value in ours().state_dict.items()
+        if key.startswith(tuple(prefixes[part] for part in export.meta['parts']))
+        and not (format == 'detectron2' and key.endswith('num_batches_tracked'))
     }
     assert set(back) == set(wanted)
     for key, value in wanted.items():
@@ -224,22 +228,30 @@ def test_mmdet_takes_its_export(tmp_path):
     assert export.meta['parts'] == ['backbone', 'neck', 'head']
     weights = read_checkpoint(path).state_dict
     from mmdet.models.roi_heads import Shared4Conv1FCBBoxHead
+
     head = Shared4Conv1FCBBoxHead(
-        in_channels=4, conv_out_channels=4, fc_out_channels=8,
-        norm_cfg=dict(type='BN'), num_classes=2)
+        in_channels=4,
+        conv_out_channels=4,
+        fc_out_channels=8,
+        norm_cfg=dict(type='BN'),
+        num_classes=2,
+    )
     prefix = 'roi_head.bbox_head.'
-    part = {k[len(prefix):]: v for k, v in weights.items()
-            if k.startswith(prefix)}
+    part = {k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)}
     missing, unexpected = head.load_state_dict(part, strict=False)
     assert not unexpected and len(part) == 4 * 5
-    assert not [k for k in missing if 'shared_convs' in k
-                and not k.endswith('num_batches_tracked')]
+    assert not [k for k in missing if 'shared_convs' in k and not k.endswith('num_batches_tracked')]
 
 
-@pytest.mark.parametrize('arguments,words', [
-    (('keras', ), 'no format'), (('mmdet', 'teacher'), "must be 'online'"),
-    (('mmdet', 'online', ['tail']), 'no part'),
-    (('mmseg', 'online', ['neck']), 'no place for the neck')])
+@pytest.mark.parametrize(
+    'arguments,words',
+    [
+        (('keras',), 'no format'),
+        (('mmdet', 'teacher'), "must be 'online'"),
+        (('mmdet', 'online', ['tail']), 'no part'),
+        (('mmseg', 'online', ['neck']), 'no place for the neck'),
+    ],
+)
 def test_bad_wishes_are_named(arguments, words):
     with pytest.raises(TransferError, match=words):
         export_weights(ours(), *arguments)
@@ -256,18 +268,18 @@ def test_what_is_not_there_is_named():
     del backbone.state_dict['backbone.bn1.weight']
     with pytest.raises(TransferError, match='1 tensors are missing'):
         export_weights(backbone, 'torchvision')
-    deep = Checkpoint('x.pth', prefixed(
-        'backbone.', resnet(deep_stem=True).state_dict()))
+    deep = Checkpoint('x.pth', prefixed('backbone.', resnet(deep_stem=True).state_dict()))
     with pytest.raises(TransferError, match='deep stem'):
         export_weights(deep, 'detectron2')
 
 
 def test_counters_that_old_files_lack_are_added():
     import torchvision
-    weights = {k: v for k, v in foreign.backbone(1).items()
-               if not k.endswith('num_batches_tracked')}
-    export = export_weights(
-        Checkpoint('x.pth', prefixed('backbone.', weights)), 'torchvision')
+
+    weights = {
+        k: v for k, v in foreign.backbone(1).items() if not k.endswith('num_batches_tracked')
+    }
+    export = export_weights(Checkpoint('x.pth', prefixed('backbone.', weights)), 'torchvision')
     model = torchvision.models.resnet18()
     model.fc = torch.nn.Identity()
     model.load_state_dict(export.weights, strict=True)

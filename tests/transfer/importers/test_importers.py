@@ -1,4 +1,5 @@
 """Each code base's files are recognised and land under our names."""
+
 import argparse
 import os
 import runpy
@@ -9,22 +10,33 @@ import pytest
 import torch
 
 from dense_ssl.transfer import TransferError, read_checkpoint
-from dense_ssl.transfer.importers import (LAYOUTS, import_file,
-                                          import_weights, recognise,
-                                          save_import)
+from dense_ssl.transfer.importers import (
+    LAYOUTS,
+    import_file,
+    import_weights,
+    recognise,
+    save_import,
+)
+
 from .. import foreign
 from ..small_models import distinct, prefixed, resnet
 
 ROOT = Path(__file__).parents[3]
 FILES = [
-    ('pixpro', foreign.pixpro), ('pixpro', lambda: foreign.pixpro(2)),
-    ('densecl', foreign.densecl), ('torchvision', foreign.densecl_extracted),
-    ('torchvision', foreign.torchvision), ('timm', foreign.timm_deep),
+    ('pixpro', foreign.pixpro),
+    ('pixpro', lambda: foreign.pixpro(2)),
+    ('densecl', foreign.densecl),
+    ('torchvision', foreign.densecl_extracted),
+    ('torchvision', foreign.torchvision),
+    ('timm', foreign.timm_deep),
     ('mmpretrain', foreign.mmpretrain_densecl),
     ('mmpretrain', foreign.mmpretrain_byol),
-    ('mmpretrain', foreign.mmpretrain_classifier), ('mcl', foreign.mcl),
-    ('moco', foreign.moco), ('moco', lambda: foreign.moco(1)),
-    ('soco', foreign.soco), ('slotcon', foreign.slotcon)
+    ('mmpretrain', foreign.mmpretrain_classifier),
+    ('mcl', foreign.mcl),
+    ('moco', foreign.moco),
+    ('moco', lambda: foreign.moco(1)),
+    ('soco', foreign.soco),
+    ('slotcon', foreign.slotcon),
 ]
 
 
@@ -40,10 +52,10 @@ def test_every_key_lands_in_its_place(tmp_path, name, make):
     # What these code bases save beside the weights.
     torch.save(
         dict(
-            opt=argparse.Namespace(lr=1.),
-            state_dict=weights,
-            optimizer=dict(state={}),
-            epoch=100), tmp_path / 'x.pth')
+            opt=argparse.Namespace(lr=1.0), state_dict=weights, optimizer=dict(state={}), epoch=100
+        ),
+        tmp_path / 'x.pth',
+    )
     imported = import_file(str(tmp_path / 'x.pth'))
     assert imported.layout == name
     assert imported.backbone.startswith('ResNet-18')
@@ -66,12 +78,12 @@ def test_an_import_is_ours_and_imports_to_itself(tmp_path, name, make):
 
 def test_our_own_algorithms_take_an_import_strictly():
     from tests.models.tiny import densecl
+
     model = densecl(
         backbone=dict(type='mmpretrain.ResNet', depth=18),
-        projector=dict(
-            type='DenseProjector', in_channels=512, hidden_channels=6,
-            out_channels=4),
-        queue_len=10)
+        projector=dict(type='DenseProjector', in_channels=512, hidden_channels=6, out_channels=4),
+        queue_len=10,
+    )
     ours = distinct(model)
     heads = {
         'projector.global_mlp.': 'encoder_q.1.mlp.',
@@ -79,17 +91,18 @@ def test_our_own_algorithms_take_an_import_strictly():
         'momentum_encoder.projector.global_mlp.': 'encoder_k.1.mlp.',
         'momentum_encoder.projector.dense_mlp.': 'encoder_k.1.mlp2.',
         'momentum_encoder.backbone.': 'encoder_k.0.',
-        'backbone.': 'encoder_q.0.'
+        'backbone.': 'encoder_q.0.',
     }
     released = {
-        'queue': ours['queue.features'].t(), 'queue_ptr': torch.tensor([7]),
+        'queue': ours['queue.features'].t(),
+        'queue_ptr': torch.tensor([7]),
         'queue2': ours['dense_queue.features'].t(),
-        'queue2_ptr': torch.tensor([7])
+        'queue2_ptr': torch.tensor([7]),
     }
     for key, value in ours.items():
         for new, old in heads.items():
             if key.startswith(new):
-                released[old + key[len(new):]] = value
+                released[old + key[len(new) :]] = value
                 break
     imported = import_weights(released).state_dict
     missing, unexpected = model.load_state_dict(imported, strict=False)
@@ -102,15 +115,14 @@ def test_our_own_algorithms_take_an_import_strictly():
 
 def test_no_two_layouts_recognise_one_file():
     for name, make in FILES:
-        keys = [k.replace('module.', '', 1) if k.startswith('module.') else k
-                for k in make()[0]]
+        keys = [k.replace('module.', '', 1) if k.startswith('module.') else k for k in make()[0]]
         found = [layout.name for layout in LAYOUTS if layout.matches(keys)]
         assert found == [name]
 
 
 def test_the_momentum_network_can_be_taken():
     weights, _ = foreign.slotcon()
-    weights = {k[len('module.'):]: v for k, v in weights.items()}
+    weights = {k[len('module.') :]: v for k, v in weights.items()}
     imported = import_weights(weights, network='momentum')
     same(imported.state_dict, prefixed('backbone.', foreign.backbone(2)))
     assert 'teacher' in imported.notes[0]
@@ -124,8 +136,11 @@ def test_the_momentum_network_can_be_taken():
 
 def test_unknown_files_say_what_was_seen():
     weights = prefixed('student.trunk.', foreign.backbone(1))
-    with pytest.raises(TransferError, match=r'no known layout.*student\.trunk'
-                       r' \(1\d\d\).*--backbone-prefix'):
+    with pytest.raises(
+        TransferError,
+        match=r'no known layout.*student\.trunk'
+        r' \(1\d\d\).*--backbone-prefix',
+    ):
         recognise(weights, 'x.pth')
 
 
@@ -142,14 +157,21 @@ def test_ambiguous_files_are_refused_and_can_be_named():
         import_weights(both, layout='mocco')
 
 
-@pytest.mark.parametrize('change,words', [
-    (lambda w: w.pop('layer2.1.bn2.running_var'), r'1 tensors are missing'),
-    (lambda w: w.update({'layer1.0.se.weight': torch.ones(1)}), 'foreign'),
-    (lambda w: w.update({'conv1.weight': torch.ones(32, 3, 7, 7)}),
-     'another shape.*instead of'),
-    (lambda w: [w.pop(k) for k in list(w) if k.startswith('layer3.1')],
-     'no ResNet of a known depth'),
-])
+@pytest.mark.parametrize(
+    'change,words',
+    [
+        (lambda w: w.pop('layer2.1.bn2.running_var'), r'1 tensors are missing'),
+        (lambda w: w.update({'layer1.0.se.weight': torch.ones(1)}), 'foreign'),
+        (
+            lambda w: w.update({'conv1.weight': torch.ones(32, 3, 7, 7)}),
+            'another shape.*instead of',
+        ),
+        (
+            lambda w: [w.pop(k) for k in list(w) if k.startswith('layer3.1')],
+            'no ResNet of a known depth',
+        ),
+    ],
+)
 def test_incomplete_backbones_are_refused(change, words):
     weights = foreign.backbone(1)
     change(weights)
@@ -158,8 +180,9 @@ def test_incomplete_backbones_are_refused(change, words):
 
 
 def test_old_files_without_counters_are_whole():
-    weights = {k: v for k, v in foreign.backbone(1).items()
-               if not k.endswith('num_batches_tracked')}
+    weights = {
+        k: v for k, v in foreign.backbone(1).items() if not k.endswith('num_batches_tracked')
+    }
     assert import_weights(weights).backbone == 'ResNet-18'
 
 
@@ -171,18 +194,16 @@ def test_an_alias_that_differs_is_refused():
 
 
 class RunsCode:
-
     def __init__(self, path):
         self.path = str(path)
 
     def __reduce__(self):
-        return os.mkdir, (self.path, )
+        return os.mkdir, (self.path,)
 
 
 def test_code_runs_only_when_trusted(tmp_path):
     mark, path = tmp_path / 'ran', tmp_path / 'x.pth'
-    torch.save(
-        dict(state_dict=foreign.backbone(1), more=RunsCode(mark)), path)
+    torch.save(dict(state_dict=foreign.backbone(1), more=RunsCode(mark)), path)
     with pytest.raises(TransferError, match='--trust'):
         import_file(str(path))
     assert not mark.exists()

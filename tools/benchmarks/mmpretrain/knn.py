@@ -1,4 +1,5 @@
 """Nearest neighbours on the frozen features of a pre-training checkpoint."""
+
 import argparse
 import copy
 import sys
@@ -7,8 +8,7 @@ import torch
 from mmengine.runner import Runner
 
 from dense_ssl.evaluation.knn import knn_accuracy
-from dense_ssl.transfer import (TransferError, prepare_transfer,
-                                read_checkpoint)
+from dense_ssl.transfer import TransferError, prepare_transfer, read_checkpoint
 from dense_ssl.transfer.benchmarks import add_arguments, build_config
 from dense_ssl.transfer.benchmarks.data_check import check_data_exist
 from dense_ssl.transfer.benchmarks.model import build_model
@@ -30,10 +30,8 @@ def features(model, loader, device):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add_arguments(parser)
-    parser.add_argument('--checkpoint', required=True,
-                        help='as it is, or the word "random"')
-    parser.add_argument('--network', choices=['online', 'momentum'],
-                        default='online')
+    parser.add_argument('--checkpoint', required=True, help='as it is, or the word "random"')
+    parser.add_argument('--network', choices=['online', 'momentum'], default='online')
     parser.add_argument('--backbone-prefix')
     parser.add_argument('-k', type=int, nargs='+', default=[10, 20, 100, 200])
     args = parser.parse_args()
@@ -45,9 +43,14 @@ def main() -> None:
     if args.checkpoint == RANDOM:
         model.init_weights()
     else:
-        print(prepare_transfer(
-            model, read_checkpoint(args.checkpoint), network=args.network,
-            backbone_prefix=args.backbone_prefix).apply())
+        print(
+            prepare_transfer(
+                model,
+                read_checkpoint(args.checkpoint),
+                network=args.network,
+                backbone_prefix=args.backbone_prefix,
+            ).apply()
+        )
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     model.to(device)
     model.eval()

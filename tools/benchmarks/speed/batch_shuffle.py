@@ -8,6 +8,7 @@ each takes its share.
 
     python tools/benchmarks/speed/batch_shuffle.py --processes 2
 """
+
 import argparse
 import os
 import statistics
@@ -25,8 +26,8 @@ from dense_ssl.models.batch_shuffle import BatchShuffle
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('--processes', type=int, default=2)
     parser.add_argument('--batch-size', type=int, default=32, help='of each')
     parser.add_argument('--view-size', type=int, default=224)
@@ -63,14 +64,17 @@ def ours(images: torch.Tensor, outputs: list) -> list:
 
 def work(rank: int, args: argparse.Namespace, folder: str) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group(
-        'gloo', f'file://{folder}/meet', rank=rank, world_size=args.processes)
+    dist.init_process_group('gloo', f'file://{folder}/meet', rank=rank, world_size=args.processes)
     size, cells = args.view_size, args.view_size // 32
     images = torch.randn(args.batch_size, 3, size, size)
     outputs = [
         torch.randn(args.batch_size, *shape)
-        for shape in ((args.dim, ), (args.dim, ), (args.dim, cells, cells),
-                      (args.channels, cells, cells))
+        for shape in (
+            (args.dim,),
+            (args.dim,),
+            (args.dim, cells, cells),
+            (args.channels, cells, cells),
+        )
     ]
     times = dict(ours_s=[], plain_s=[])
     for repeat in range(args.repeats + 1):
@@ -85,18 +89,19 @@ def work(rank: int, args: argparse.Namespace, folder: str) -> None:
     result['ratio'] = result['plain_s'] / result['ours_s']
     # what a process holds of it in the end: its batch, or everybody's
     batch = sum(x.numel() * x.element_size() for x in [images, *outputs])
-    result.update(
-        ours_mib=batch / 2**20, plain_mib=args.processes * batch / 2**20)
+    result.update(ours_mib=batch / 2**20, plain_mib=args.processes * batch / 2**20)
     if rank == 0:
         if args.json:
             write_json(result, args.json)
         if args.json != '-':
-            print(f'{args.processes} processes, batch {args.batch_size}: ours '
-                  f'{1000 * result["ours_s"]:.1f} ms, '
-                  f'{result["ours_mib"]:.0f} MiB gathered; plain '
-                  f'{1000 * result["plain_s"]:.1f} ms, '
-                  f'{result["plain_mib"]:.0f} MiB; '
-                  f'{result["ratio"]:.2f} times as fast')
+            print(
+                f'{args.processes} processes, batch {args.batch_size}: ours '
+                f'{1000 * result["ours_s"]:.1f} ms, '
+                f'{result["ours_mib"]:.0f} MiB gathered; plain '
+                f'{1000 * result["plain_s"]:.1f} ms, '
+                f'{result["plain_mib"]:.0f} MiB; '
+                f'{result["ratio"]:.2f} times as fast'
+            )
     dist.destroy_process_group()
 
 

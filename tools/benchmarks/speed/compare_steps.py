@@ -8,6 +8,7 @@ In one process, interleaved, medians, as ratios to the first:
 
 On a CPU set MALLOC_MMAP_MAX_=0 and MALLOC_TRIM_THRESHOLD_=100000000000.
 """
+
 import argparse
 import statistics
 import sys
@@ -27,27 +28,30 @@ def switches(text: str) -> dict:
     names = text.split('+')
     unknown = sorted(set(names) - set(SWITCHES))
     if unknown:
-        raise argparse.ArgumentTypeError(
-            f'{text}: use {", ".join(SWITCHES)}, joined by +')
+        raise argparse.ArgumentTypeError(f'{text}: use {", ".join(SWITCHES)}, joined by +')
     if set(AMP) <= set(names):
         raise argparse.ArgumentTypeError(f'{text}: one precision at a time')
     return dict(
         name=text,
         channels_last='channels-last' in names,
         compile='compile' in names,
-        amp=next((n for n in names if n in AMP), None))
+        amp=next((n for n in names if n in AMP), None),
+    )
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('configs', nargs='+', help='pre-training configs')
     parser.add_argument(
-        '--switches', nargs='+', type=switches, default=[switches('plain')],
-        help=f'any of {", ".join(SWITCHES)}, joined by +')
-    parser.add_argument(
-        '--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+        '--switches',
+        nargs='+',
+        type=switches,
+        default=[switches('plain')],
+        help=f'any of {", ".join(SWITCHES)}, joined by +',
+    )
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--batch-size', type=int, default=8)
     parser.add_argument('--repeats', type=int, default=5)
     parser.add_argument('--warm-up', type=int, default=2)
@@ -72,7 +76,8 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     steps = {
         f'{path} {chosen["name"]}': build(path, chosen, args)
-        for path in args.configs for chosen in args.switches
+        for path in args.configs
+        for chosen in args.switches
     }
     times = {name: [] for name in steps}
     for repeat in range(args.warm_up + args.repeats):
@@ -83,10 +88,7 @@ def main() -> None:
     medians = {name: statistics.median(t) for name, t in times.items()}
     first = next(iter(medians.values()))
     result = {
-        name: dict(
-            step_s=seconds,
-            ratio=seconds / first,
-            images_per_s=args.batch_size / seconds)
+        name: dict(step_s=seconds, ratio=seconds / first, images_per_s=args.batch_size / seconds)
         for name, seconds in medians.items()
     }
     if args.json:
@@ -95,8 +97,10 @@ def main() -> None:
         return
     print(f'batch {args.batch_size} on {args.device}, {args.repeats} steps')
     for name, r in result.items():
-        print(f'{1000 * r["step_s"]:9.1f} ms  {r["ratio"]:6.3f}  '
-              f'{r["images_per_s"]:8.1f} images/s  {name}')
+        print(
+            f'{1000 * r["step_s"]:9.1f} ms  {r["ratio"]:6.3f}  '
+            f'{r["images_per_s"]:8.1f} images/s  {name}'
+        )
 
 
 if __name__ == '__main__':

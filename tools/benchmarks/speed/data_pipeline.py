@@ -11,6 +11,7 @@ what the colours of an image then cost on ``--device``.
     python tools/benchmarks/speed/data_pipeline.py --json views.json \\
         --plot views.png
 """
+
 import argparse
 import random
 import statistics
@@ -37,32 +38,31 @@ RECIPES = dict(
     mocov2=('folder_mocov2.py', released.mocov2),
     byol=('folder_byol.py', released.byol),
     mcl=('folder_mcl.py', released.mcl),
-    mcl_direct=('imagenet_mcl_direct.py', released.mcl))
+    mcl_direct=('imagenet_mcl_direct.py', released.mcl),
+)
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         'recipes',
         nargs='*',
         metavar='RECIPE',
-        help=f'some of {", ".join(RECIPES)}; default: all but the last')
-    parser.add_argument(
-        '--images', help='folder of images; default: 640x480 JPEGs are made')
+        help=f'some of {", ".join(RECIPES)}; default: all but the last',
+    )
+    parser.add_argument('--images', help='folder of images; default: 640x480 JPEGs are made')
     parser.add_argument('--number', type=int, default=16, help='of images')
     parser.add_argument('--repeats', type=int, default=7)
     parser.add_argument('--view-size', type=int, default=224)
-    parser.add_argument(
-        '--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--json', help='write the figures here; - is stdout')
     parser.add_argument('--plot', help='write a bar chart here')
     args = parser.parse_args()
     unknown = set(args.recipes) - set(RECIPES)
     if unknown:
-        parser.error(f'no recipe {", ".join(unknown)}: choose from '
-                     f'{", ".join(RECIPES)}')
+        parser.error(f'no recipe {", ".join(unknown)}: choose from {", ".join(RECIPES)}')
     args.recipes = args.recipes or list(RECIPES)[:-1]
     return args
 
@@ -83,10 +83,7 @@ def load(base: str, folder, number: int, size: int, on_device: bool) -> Config:
 
 def colour_time(cfg: Config, batch: dict, device: str) -> float:
     """Seconds that normalisation takes longer with colours than without."""
-    preprocess = MODELS.build({
-        '_scope_': 'dense_ssl',
-        **cfg.data_preprocessor
-    }).to(device)
+    preprocess = MODELS.build({'_scope_': 'dense_ssl', **cfg.data_preprocessor}).to(device)
     plain = dict(inputs=batch['inputs'])
     times = defaultdict(list)
     for _ in range(4):
@@ -98,15 +95,14 @@ def colour_time(cfg: Config, batch: dict, device: str) -> float:
             if device != 'cpu':
                 torch.cuda.synchronize()
             times[name].append(time.perf_counter() - start)
-    return (statistics.median(times['colour'][1:]) -
-            statistics.median(times['plain'][1:]))
+    return statistics.median(times['colour'][1:]) - statistics.median(times['plain'][1:])
 
 
 class Breakdown:
     """Own time of each transform of a data set's pipeline, seconds."""
 
     def __init__(self, dataset) -> None:
-        self.times, self.inner = defaultdict(float), [0.]
+        self.times, self.inner = defaultdict(float), [0.0]
         for step in self._all(dataset.pipeline.transforms):
             step.transform = self._timed(type(step).__name__, step.transform)
 
@@ -119,7 +115,7 @@ class Breakdown:
     def _timed(self, name, function):
 
         def run(results):
-            self.inner.append(0.)
+            self.inner.append(0.0)
             start = time.perf_counter()
             try:
                 return function(results)
@@ -133,10 +129,7 @@ class Breakdown:
 
 def break_down(cfg: Config, repeats: int) -> dict:
     """Milliseconds an image, by transform."""
-    dataset = DATASETS.build({
-        '_scope_': 'dense_ssl',
-        **cfg.train_dataloader.dataset
-    })
+    dataset = DATASETS.build({'_scope_': 'dense_ssl', **cfg.train_dataloader.dataset})
     dataset[0]
     breakdown = Breakdown(dataset)
     start = time.perf_counter()
@@ -157,10 +150,10 @@ def measure(recipe: str, folder: Path, args) -> dict:
         on_device: load(base, folder, args.number, args.view_size, on_device)
         for on_device in (True, False)
     }
-    device, worker = (DATASETS.build({
-        '_scope_': 'dense_ssl',
-        **cfg.train_dataloader.dataset
-    }) for cfg in cfgs.values())
+    device, worker = (
+        DATASETS.build({'_scope_': 'dense_ssl', **cfg.train_dataloader.dataset})
+        for cfg in cfgs.values()
+    )
     paths = [device.get_data_info(i)['img_path'] for i in range(len(device))]
     reference = released.ReleasedPipeline(views(args.view_size))
 
@@ -168,7 +161,8 @@ def measure(recipe: str, folder: Path, args) -> dict:
         device=lambda: collate_views([device[i] for i in range(len(paths))]),
         worker=lambda: collate_views([worker[i] for i in range(len(paths))]),
         reference=lambda: released.collate([reference(p) for p in paths]),
-        decode=lambda: [read_rgb(p) for p in paths])
+        decode=lambda: [read_rgb(p) for p in paths],
+    )
     times = {name: [] for name in tasks}
     for repeat in range(args.repeats + 1):  # the first warms up
         for name, task in tasks.items():
@@ -187,8 +181,8 @@ def measure(recipe: str, folder: Path, args) -> dict:
         worker_colour_ratio=rate['worker'] / rate['reference'],
         decode_images_per_s=rate['decode'],
         decode_over_pipeline=rate['decode'] / rate['device'],
-        device_colour_ms=1000 *
-        colour_time(cfgs[True], batch, args.device) / len(paths))
+        device_colour_ms=1000 * colour_time(cfgs[True], batch, args.device) / len(paths),
+    )
     result['breakdown'] = break_down(cfgs[True], args.repeats)
     result['worker_colour_breakdown'] = break_down(cfgs[False], args.repeats)
     return result
@@ -196,13 +190,15 @@ def measure(recipe: str, folder: Path, args) -> dict:
 
 def report(recipe: str, result: dict, device: str) -> None:
     r = result
-    print(f'{recipe}: {r["images_per_s"]:.0f} images/s with colours on the '
-          f'device ({r["ratio"]:.2f} x released), '
-          f'{r["worker_colour_images_per_s"]:.0f} in the workers '
-          f'({r["worker_colour_ratio"]:.2f} x), released '
-          f'{r["reference_images_per_s"]:.0f}, decoding alone '
-          f'{r["decode_images_per_s"]:.0f} '
-          f'({r["decode_over_pipeline"]:.2f} x the pipeline)')
+    print(
+        f'{recipe}: {r["images_per_s"]:.0f} images/s with colours on the '
+        f'device ({r["ratio"]:.2f} x released), '
+        f'{r["worker_colour_images_per_s"]:.0f} in the workers '
+        f'({r["worker_colour_ratio"]:.2f} x), released '
+        f'{r["reference_images_per_s"]:.0f}, decoding alone '
+        f'{r["decode_images_per_s"]:.0f} '
+        f'({r["decode_over_pipeline"]:.2f} x the pipeline)'
+    )
     print(f'  colours on {device}: {r["device_colour_ms"]:.2f} ms an image')
     for key in ('breakdown', 'worker_colour_breakdown'):
         parts = ', '.join(f'{k} {v:.2f}' for k, v in r[key].items())
@@ -215,10 +211,17 @@ def draw(results: dict, path: str) -> None:
         images_per_s='colours on the device',
         worker_colour_images_per_s='colours in the workers',
         reference_images_per_s='released',
-        decode_images_per_s='decoding alone')
-    bar_chart(path, 'Views, one thread', 'images/s', *(
-        [(f'{recipe}, {name}', result[key]) for key, name in kinds.items()]
-        for recipe, result in results.items()))
+        decode_images_per_s='decoding alone',
+    )
+    bar_chart(
+        path,
+        'Views, one thread',
+        'images/s',
+        *(
+            [(f'{recipe}, {name}', result[key]) for key, name in kinds.items()]
+            for recipe, result in results.items()
+        ),
+    )
 
 
 def main() -> None:

@@ -1,17 +1,18 @@
 """Measured figures, as JSON and as bar charts."""
+
 import json
 import sys
-from typing import Sequence, Tuple
+from collections.abc import Sequence
 
 
-def bar_chart(path: str, title: str, unit: str,
-              *groups: Sequence[Tuple[str, float]]) -> None:
+def bar_chart(path: str, title: str, unit: str, *groups: Sequence[tuple[str, float]]) -> None:
     """Write horizontal bars, one colour a group, the first bar on top."""
     import matplotlib
+
     matplotlib.use('Agg')
     import matplotlib.pyplot as plt
-    bars = [(name, value, f'C{i}') for i, group in enumerate(groups)
-            for name, value in group]
+
+    bars = [(name, value, f'C{i}') for i, group in enumerate(groups) for name, value in group]
     names, values, colours = zip(*bars[::-1])
     figure, axes = plt.subplots(figsize=(9, 1 + 0.35 * len(bars)))
     # by position: groups may have names in common

@@ -8,6 +8,7 @@ peak.
     MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 \\
     python tools/benchmarks/speed/info_nce.py --threads 1
 """
+
 import argparse
 import statistics
 import sys
@@ -23,15 +24,14 @@ from dense_ssl.models.losses import queue_info_nce
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('--rows', type=int, default=392, help='queries')
     parser.add_argument('--queue', type=int, default=65536)
     parser.add_argument('--dim', type=int, default=128)
     parser.add_argument('--temperature', type=float, default=0.2)
     parser.add_argument('--repeats', type=int, default=11)
-    parser.add_argument(
-        '--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--threads', type=int, help='torch threads on CPU')
     parser.add_argument('--json', help='write the figures here; - is stdout')
     return parser.parse_args()
@@ -52,8 +52,7 @@ def peak_mib(task, device: str) -> float:
         torch.cuda.reset_peak_memory_stats()
         task()
         return (torch.cuda.max_memory_allocated() - before) / 2**20
-    with profile(activities=[ProfilerActivity.CPU],
-                 profile_memory=True) as run:
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as run:
         task()
     now = peak = 0
     for event in run.profiler.kineto_results.events():
@@ -81,8 +80,8 @@ def main() -> None:
         loss(query, positive, keys, args.temperature).mean().backward()
 
     tasks = dict(
-        ours=lambda: run(queue_info_nce, queue),
-        plain=lambda: run(plain_info_nce, columns))
+        ours=lambda: run(queue_info_nce, queue), plain=lambda: run(plain_info_nce, columns)
+    )
     times = {name: [] for name in tasks}
     gradients = {}
     for repeat in range(args.repeats + 2):
@@ -104,15 +103,18 @@ def main() -> None:
         plain_s=seconds['plain'],
         ratio=seconds['plain'] / seconds['ours'],
         ours_mib=memory['ours'],
-        plain_mib=memory['plain'])
+        plain_mib=memory['plain'],
+    )
     if args.json:
         write_json(result, args.json)
     if args.json == '-':
         return
-    print(f'{args.rows} x {args.queue}, {args.dim} dimensions, {args.device}: '
-          f'ours {1000 * seconds["ours"]:.1f} ms, {memory["ours"]:.1f} MiB; '
-          f'plain {1000 * seconds["plain"]:.1f} ms, '
-          f'{memory["plain"]:.1f} MiB; {result["ratio"]:.2f} times as fast')
+    print(
+        f'{args.rows} x {args.queue}, {args.dim} dimensions, {args.device}: '
+        f'ours {1000 * seconds["ours"]:.1f} ms, {memory["ours"]:.1f} MiB; '
+        f'plain {1000 * seconds["plain"]:.1f} ms, '
+        f'{memory["plain"]:.1f} MiB; {result["ratio"]:.2f} times as fast'
+    )
 
 
 if __name__ == '__main__':

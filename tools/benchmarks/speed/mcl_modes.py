@@ -1,4 +1,5 @@
 """Step time and operations of MCL's modes, interleaved in one process."""
+
 import argparse
 import statistics
 import time
@@ -15,14 +16,11 @@ MODES = ('exact', 'selected')
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        '--config',
-        default='configs/mcl/mcl_resnet50_32xb128-coslr-100e_in1k.py')
+    parser.add_argument('--config', default='configs/mcl/mcl_resnet50_32xb128-coslr-100e_in1k.py')
     parser.add_argument('--batch-size', type=int, default=16)
     parser.add_argument('--view-size', type=int, default=224)
     parser.add_argument('--repeats', type=int, default=3)
-    parser.add_argument(
-        '--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--amp', action='store_true', help='bfloat16')
     parser.add_argument('--threads', type=int, default=torch.get_num_threads())
     return parser.parse_args()
@@ -30,8 +28,7 @@ def parse_args():
 
 def step(model, optimizer, views, amp):
     """One training step; returns its seconds."""
-    synchronise = (
-        torch.cuda.synchronize if views[0].is_cuda else lambda: None)
+    synchronise = torch.cuda.synchronize if views[0].is_cuda else lambda: None
     synchronise()
     start = time.perf_counter()
     with torch.autocast(views[0].device.type, torch.bfloat16, enabled=amp):
@@ -53,11 +50,8 @@ def main():
     model = model.to(args.device).train()
     model.momentum_encoder.set_total_steps(1000)
     optimizer = OPTIMIZERS.build(
-        dict(
-            cfg.optim_wrapper.optimizer,
-            params=model.parameters(),
-            lr=1e-3,
-            _scope_='dense_ssl'))
+        dict(cfg.optim_wrapper.optimizer, params=model.parameters(), lr=1e-3, _scope_='dense_ssl')
+    )
     shape = (args.batch_size, 3, args.view_size, args.view_size)
     views = [torch.randn(shape, device=args.device) for _ in range(8)]
 
@@ -71,16 +65,22 @@ def main():
             with FlopCounterMode(display=False) as counter:
                 step(model, optimizer, views, args.amp)
             operations[mode] = counter.get_total_flops() / 2e9
-    print(f'{args.config}, batch {args.batch_size}, {args.view_size} px, '
-          f'{args.device}, {args.threads} threads, '
-          f'{"bfloat16" if args.amp else "float32"}')
+    print(
+        f'{args.config}, batch {args.batch_size}, {args.view_size} px, '
+        f'{args.device}, {args.threads} threads, '
+        f'{"bfloat16" if args.amp else "float32"}'
+    )
     for mode in MODES:
         rounded = ' '.join(f'{t:.3f}' for t in times[mode])
-        print(f'{mode:9} {operations[mode]:8.0f} GMAC a step, '
-              f'{statistics.median(times[mode]):.3f} s (of {rounded})')
+        print(
+            f'{mode:9} {operations[mode]:8.0f} GMAC a step, '
+            f'{statistics.median(times[mode]):.3f} s (of {rounded})'
+        )
     ratio = [statistics.median(times[m]) for m in MODES]
-    print(f'exact / selected: {ratio[0] / ratio[1]:.2f} in time, '
-          f'{operations["exact"] / operations["selected"]:.2f} in operations')
+    print(
+        f'exact / selected: {ratio[0] / ratio[1]:.2f} in time, '
+        f'{operations["exact"] / operations["selected"]:.2f} in operations'
+    )
 
 
 if __name__ == '__main__':

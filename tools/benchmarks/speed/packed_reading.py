@@ -7,6 +7,7 @@ or network folder met for the first time is slower still).
 
     python tools/benchmarks/speed/packed_reading.py --images data/some/folder
 """
+
 import argparse
 import os
 import random
@@ -27,12 +28,11 @@ from dense_ssl.datasets.packing import pack_images
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('--images', help='folder; default: JPEGs are made')
     parser.add_argument('--number', type=int, default=2000, help='of images')
-    parser.add_argument(
-        '--size', type=int, default=160, help='width of images made, pixels')
+    parser.add_argument('--size', type=int, default=160, help='width of images made, pixels')
     parser.add_argument('--repeats', type=int, default=5)
     parser.add_argument('--json', help='write the figures here; - is stdout')
     return parser.parse_args()
@@ -57,19 +57,20 @@ def drop(paths: list) -> None:
 
 def measure(folder: str, pack: str, args) -> dict:
     paths = {
-        name: [info['img_path'] for info in (data.get_data_info(i)
-                                             for i in range(len(data)))]
+        name: [info['img_path'] for info in (data.get_data_info(i) for i in range(len(data)))]
         for name, data in dict(
             folder=UnlabelledImages(data_root=folder, verify=False),
-            pack=UnlabelledImages(data_root=pack, verify=False)).items()
+            pack=UnlabelledImages(data_root=pack, verify=False),
+        ).items()
     }
     result = {}
     for cached in (True, False):
         for task in (read_bytes, read_rgb):
             times = dict(folder=[], pack=[])
             for repeat in range(args.repeats + 1):  # the first warms up
-                order = random.sample(range(len(paths['pack'])),
-                                      min(args.number, len(paths['pack'])))
+                order = random.sample(
+                    range(len(paths['pack'])), min(args.number, len(paths['pack']))
+                )
                 for name in times:
                     if not cached:
                         drop([pack, *paths['folder']])
@@ -78,10 +79,8 @@ def measure(folder: str, pack: str, args) -> dict:
                         task(paths[name][i])
                     if repeat:
                         times[name].append(time.perf_counter() - start)
-            rate = {k: len(order) / statistics.median(v)
-                    for k, v in times.items()}
-            key = (f'{"" if cached else "un"}cached_'
-                   f'{"bytes" if task is read_bytes else "decoded"}')
+            rate = {k: len(order) / statistics.median(v) for k, v in times.items()}
+            key = f'{"" if cached else "un"}cached_{"bytes" if task is read_bytes else "decoded"}'
             result[key] = dict(rate, ratio=rate['pack'] / rate['folder'])
     return result
 
@@ -94,8 +93,7 @@ def main() -> None:
         folder = args.images or f'{made}/images'
         if args.images is None:
             Path(folder).mkdir()
-            write_pictures(Path(folder), args.number,
-                           (args.size, args.size * 3 // 4))
+            write_pictures(Path(folder), args.number, (args.size, args.size * 3 // 4))
         pack = f'{made}/all.tar'
         pack_images(folder, pack)
         result = measure(folder, pack, args)
@@ -104,8 +102,10 @@ def main() -> None:
     if args.json == '-':
         return
     for name, r in result.items():
-        print(f'{name:18} folder {r["folder"]:8.0f} images/s, pack '
-              f'{r["pack"]:8.0f} images/s, {r["ratio"]:.2f} x')
+        print(
+            f'{name:18} folder {r["folder"]:8.0f} images/s, pack '
+            f'{r["pack"]:8.0f} images/s, {r["ratio"]:.2f} x'
+        )
 
 
 if __name__ == '__main__':

@@ -1,20 +1,21 @@
 """See which network passes a step makes, and make them alone."""
+
 import time
 from collections import defaultdict
 from contextlib import ExitStack
-from typing import Callable, List, NamedTuple
+from typing import Callable, NamedTuple
 from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
 
-from dense_ssl.models import (Correspondence, FeatureQueue, MomentumEncoder,
-                              data_preprocessor)
+from dense_ssl.models import Correspondence, FeatureQueue, MomentumEncoder, data_preprocessor
 from dense_ssl.models.batch_shuffle import BatchShuffle
 
 
 class Pass(NamedTuple):
     """A call of a network that the step made."""
+
     module: nn.Module
     inputs: tuple
     online: bool
@@ -27,8 +28,7 @@ def _networks(model: nn.Module):
         yield child, False, name == 'backbone'
     skip = {'momentum_encoder', 'data_preprocessor', 'head'}
     for name, child in model.named_children():
-        if name not in skip and not isinstance(
-                child, (FeatureQueue, Correspondence)):
+        if name not in skip and not isinstance(child, (FeatureQueue, Correspondence)):
             yield child, True, name == 'backbone'
 
 
@@ -52,9 +52,8 @@ class _Watch:
         for child, *kind in _networks(model):
             for module in child.modules():
                 self.handles += [
-                    module.register_forward_pre_hook(
-                        self._enter(begin, kind)),
-                    module.register_forward_hook(self._leave(end, kind))
+                    module.register_forward_pre_hook(self._enter(begin, kind)),
+                    module.register_forward_hook(self._leave(end, kind)),
                 ]
 
     def _enter(self, begin, kind):
@@ -83,7 +82,7 @@ class _Watch:
             handle.remove()
 
 
-def record_passes(step) -> List[Pass]:
+def record_passes(step) -> list[Pass]:
     """The passes of one step, with inputs of the very same shapes."""
     passes = []
 
@@ -95,7 +94,7 @@ def record_passes(step) -> List[Pass]:
     return passes
 
 
-def _tensors(x) -> List[Tensor]:
+def _tensors(x) -> list[Tensor]:
     if isinstance(x, Tensor):
         return [x]
     if isinstance(x, (tuple, list)):
@@ -103,7 +102,7 @@ def _tensors(x) -> List[Tensor]:
     return []
 
 
-def replay(step, passes: List[Pass]) -> Callable[[], None]:
+def replay(step, passes: list[Pass]) -> Callable[[], None]:
     """A function that makes ``passes``, the online ones with backward."""
 
     def run() -> None:
@@ -135,11 +134,21 @@ class Breakdown:
         self.step = step
         self.wait = lambda: synchronise(step.device)
         self.times = defaultdict(float)
-        for name in ('data to device', 'colour', 'encoders',
-                     'neck and projectors', 'correspondence', 'loss', 'gather',
-                     'queue', 'backward', 'optimiser', 'momentum update',
-                     'rest of forward'):
-            self.times[name] = 0.
+        for name in (
+            'data to device',
+            'colour',
+            'encoders',
+            'neck and projectors',
+            'correspondence',
+            'loss',
+            'gather',
+            'queue',
+            'backward',
+            'optimiser',
+            'momentum update',
+            'rest of forward',
+        ):
+            self.times[name] = 0.0
 
     def _timed(self, name: str, function):
 
@@ -171,9 +180,7 @@ class Breakdown:
 
             def wrap(owner, attribute, name):
                 function = getattr(owner, attribute)
-                stack.enter_context(
-                    patch.object(owner, attribute, self._timed(
-                        name, function)))
+                stack.enter_context(patch.object(owner, attribute, self._timed(name, function)))
 
             wrap(data_preprocessor, 'batch_colour', 'colour')
             wrap(FeatureQueue, 'enqueue', 'queue')
@@ -187,13 +194,19 @@ class Breakdown:
             with _Watch(step.model, begin, end):
                 data = self._timed('data to device', step.prepare)()
                 loss = self._timed('rest of forward', step.forward)(data)
-            self._timed(
-                'backward',
-                step.scaler.scale(loss).backward)()
+            self._timed('backward', step.scaler.scale(loss).backward)()
             self._timed('optimiser', step.update)()
         times['optimiser'] -= times['momentum update']
         times['data to device'] -= times['colour']
         times['rest of forward'] -= sum(
-            times[k] for k in ('encoders', 'neck and projectors',
-                               'correspondence', 'loss', 'gather', 'queue'))
+            times[k]
+            for k in (
+                'encoders',
+                'neck and projectors',
+                'correspondence',
+                'loss',
+                'gather',
+                'queue',
+            )
+        )
         return dict(times)

@@ -3,6 +3,7 @@
 One chain of transforms for each view, on the CPU, to normalised floating
 point (MCL's ends with uint8).
 """
+
 import random
 
 import torch
@@ -16,7 +17,7 @@ class Blur:
     """Gaussian blur with a drawn standard deviation."""
 
     def __call__(self, image):
-        sigma = random.uniform(.1, 2.)
+        sigma = random.uniform(0.1, 2.0)
         return image.filter(ImageFilter.GaussianBlur(radius=sigma))
 
 
@@ -31,33 +32,39 @@ def _tensor(normalise: bool) -> list:
 
 
 def mocov2(size: int) -> list:
-    view = T.Compose([
-        T.RandomResizedCrop(size, scale=(.2, 1.)),
-        T.RandomApply([T.ColorJitter(.4, .4, .4, .1)], p=.8),
-        T.RandomGrayscale(.2),
-        T.RandomApply([Blur()], p=.5),
-        T.RandomHorizontalFlip(), *_tensor(True)
-    ])
+    view = T.Compose(
+        [
+            T.RandomResizedCrop(size, scale=(0.2, 1.0)),
+            T.RandomApply([T.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8),
+            T.RandomGrayscale(0.2),
+            T.RandomApply([Blur()], p=0.5),
+            T.RandomHorizontalFlip(),
+            *_tensor(True),
+        ]
+    )
     return [view, view]
 
 
-def byol(size: int, scale=(.08, 1.), each: int = 1, normalise=True) -> list:
+def byol(size: int, scale=(0.08, 1.0), each: int = 1, normalise=True) -> list:
 
     def view(blur, solarise):
-        return T.Compose([
-            T.RandomResizedCrop(size, scale=scale),
-            T.RandomHorizontalFlip(),
-            T.RandomApply([T.ColorJitter(.4, .4, .2, .1)], p=.8),
-            T.RandomGrayscale(.2),
-            T.RandomApply([Blur()], p=blur),
-            T.RandomApply([_solarise], p=solarise), *_tensor(normalise)
-        ])
+        return T.Compose(
+            [
+                T.RandomResizedCrop(size, scale=scale),
+                T.RandomHorizontalFlip(),
+                T.RandomApply([T.ColorJitter(0.4, 0.4, 0.2, 0.1)], p=0.8),
+                T.RandomGrayscale(0.2),
+                T.RandomApply([Blur()], p=blur),
+                T.RandomApply([_solarise], p=solarise),
+                *_tensor(normalise),
+            ]
+        )
 
-    return [view(1., 0.)] * each + [view(.1, .2)] * each
+    return [view(1.0, 0.0)] * each + [view(0.1, 0.2)] * each
 
 
 def mcl(size: int) -> list:
-    return byol(size, (.2, 1.), each=4, normalise=False)
+    return byol(size, (0.2, 1.0), each=4, normalise=False)
 
 
 class ReleasedPipeline:

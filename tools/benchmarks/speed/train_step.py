@@ -14,6 +14,7 @@ passes that the step was seen to make:
 Timings on a CPU: set MALLOC_MMAP_MAX_=0 and
 MALLOC_TRIM_THRESHOLD_=100000000000, or page faults are what you measure.
 """
+
 import argparse
 import resource
 import statistics
@@ -36,22 +37,20 @@ AMP = dict(fp16=torch.float16, bf16=torch.bfloat16)
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('config', help='pre-training config')
-    parser.add_argument(
-        '--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--batch-size', type=int, default=8)
     parser.add_argument('--amp', choices=AMP, help='mixed precision')
     parser.add_argument('--channels-last', action='store_true')
-    parser.add_argument(
-        '--compile', action='store_true', help='torch.compile the backbones')
+    parser.add_argument('--compile', action='store_true', help='torch.compile the backbones')
     parser.add_argument(
         '--colour',
         choices=['device', 'workers'],
         default='device',
-        help='where views get their colours; on the device they are part of '
-        'the step')
+        help='where views get their colours; on the device they are part of the step',
+    )
     parser.add_argument('--repeats', type=int, default=7)
     parser.add_argument('--warm-up', type=int, default=2)
     parser.add_argument('--threads', type=int, help='torch threads on CPU')
@@ -64,13 +63,10 @@ def parse_args() -> argparse.Namespace:
 def make_batch(cfg: Config, batch_size: int) -> dict:
     """A collated batch from the config's own view pipeline."""
     image = torch.randint(0, 256, (480, 640, 3), dtype=torch.uint8).numpy()
-    loaded = dict(
-        img=image, img_shape=image.shape[:2], ori_shape=image.shape[:2])
+    loaded = dict(img=image, img_shape=image.shape[:2], ori_shape=image.shape[:2])
     steps = [
-        TRANSFORMS.build({
-            '_scope_': 'dense_ssl',
-            **step
-        }) for step in cfg.train_dataloader.dataset.pipeline
+        TRANSFORMS.build({'_scope_': 'dense_ssl', **step})
+        for step in cfg.train_dataloader.dataset.pipeline
         if not step['type'].startswith('Load')
     ]
 
@@ -100,27 +96,23 @@ class Step:
             self.model.backbone.compile()
             self.model.momentum_encoder.backbone.compile()
         with DefaultScope.overwrite_default_scope('dense_ssl'):  # our LARS
-            wrapper = Runner.build_optim_wrapper(
-                _NoRunner(self.model), cfg.optim_wrapper)
+            wrapper = Runner.build_optim_wrapper(_NoRunner(self.model), cfg.optim_wrapper)
         self.optimizer = wrapper.optimizer
         self.clip_grad = wrapper.clip_grad_kwargs
         encoder = self.model.momentum_encoder
         if encoder.end_momentum is not None:
             encoder.set_total_steps(10**6)
-        self.scaler = torch.amp.GradScaler(
-            self.device.type, enabled=args.amp == 'fp16')
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=args.amp == 'fp16')
         self.batch = make_batch(cfg, args.batch_size)
 
     def autocast(self):
-        return torch.autocast(
-            self.device.type, dtype=self.amp, enabled=self.amp is not None)
+        return torch.autocast(self.device.type, dtype=self.amp, enabled=self.amp is not None)
 
     def prepare(self) -> dict:
         data = self.model.data_preprocessor(dict(self.batch), True)
         if self.channels_last:
             data['inputs'] = [
-                x.contiguous(memory_format=torch.channels_last)
-                for x in data['inputs']
+                x.contiguous(memory_format=torch.channels_last) for x in data['inputs']
             ]
         return data
 
@@ -132,8 +124,7 @@ class Step:
     def update(self) -> None:
         if self.clip_grad:
             self.scaler.unscale_(self.optimizer)
-            torch.nn.utils.clip_grad_norm_(
-                self.model.parameters(), **self.clip_grad)
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), **self.clip_grad)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
@@ -177,8 +168,8 @@ def measure(step: Step, args: argparse.Namespace) -> dict:
     floors = {
         name: replay(step, [p for p in passes if keep(p)])
         for name, keep in dict(
-            backbone_floor_s=lambda p: p.is_backbone,
-            network_floor_s=lambda p: True).items()
+            backbone_floor_s=lambda p: p.is_backbone, network_floor_s=lambda p: True
+        ).items()
     }
     tasks = dict(step_s=step, **floors)
     for _ in range(args.warm_up):
@@ -192,17 +183,15 @@ def measure(step: Step, args: argparse.Namespace) -> dict:
     result.update(
         ratio_backbone=result['step_s'] / result['backbone_floor_s'],
         ratio_network=result['step_s'] / result['network_floor_s'],
-        images_per_s=args.batch_size / result['step_s'])
+        images_per_s=args.batch_size / result['step_s'],
+    )
     del passes, floors, tasks, task  # they hold copies of their inputs
     if step.device.type == 'cuda':
         torch.cuda.reset_peak_memory_stats(step.device)
         step()
     result['peak_memory_mib'] = peak_memory_mib(step.device)
     breakdown = [Breakdown(step, synchronise).run() for _ in range(3)]
-    result['breakdown'] = {
-        k: statistics.median(b[k] for b in breakdown)
-        for k in breakdown[0]
-    }
+    result['breakdown'] = {k: statistics.median(b[k] for b in breakdown) for k in breakdown[0]}
     return result
 
 
@@ -212,11 +201,9 @@ def draw(result: dict, title: str, path: str) -> None:
     def ms(named: dict) -> list:
         return [(name, 1000 * seconds) for name, seconds in named.items()]
 
-    floors = {f'{kind} floor': result[f'{kind}_floor_s']
-              for kind in ('network', 'backbone')}
+    floors = {f'{kind} floor': result[f'{kind}_floor_s'] for kind in ('network', 'backbone')}
     parts = {k: v for k, v in result['breakdown'].items() if v > 0}
-    bar_chart(path, title, 'ms', ms(dict(step=result['step_s'])), ms(floors),
-              ms(parts))
+    bar_chart(path, title, 'ms', ms(dict(step=result['step_s'])), ms(floors), ms(parts))
 
 
 def main() -> None:
@@ -236,11 +223,13 @@ def main() -> None:
     if args.json == '-':
         return
     print(f'{args.config}: batch {args.batch_size} on {args.device}')
-    print(f'step {1000 * result["step_s"]:.1f} ms, '
-          f'{result["ratio_backbone"]:.3f} x backbone floor, '
-          f'{result["ratio_network"]:.3f} x network floor, '
-          f'{result["images_per_s"]:.1f} images/s, '
-          f'peak {result["peak_memory_mib"]:.0f} MiB')
+    print(
+        f'step {1000 * result["step_s"]:.1f} ms, '
+        f'{result["ratio_backbone"]:.3f} x backbone floor, '
+        f'{result["ratio_network"]:.3f} x network floor, '
+        f'{result["images_per_s"]:.1f} images/s, '
+        f'peak {result["peak_memory_mib"]:.0f} MiB'
+    )
     for name, seconds in result['breakdown'].items():
         print(f'  {name:24} {1000 * seconds:9.2f} ms')
 

@@ -8,6 +8,7 @@ against a loop that reads each norm back to the host.
     MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 \\
     python tools/benchmarks/speed/updates.py --threads 1
 """
+
 import argparse
 import statistics
 import sys
@@ -23,11 +24,10 @@ from dense_ssl.registry import MODELS
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('--repeats', type=int, default=15)
-    parser.add_argument(
-        '--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--threads', type=int, help='torch threads on CPU')
     parser.add_argument('--json', help='write the figures here; - is stdout')
     return parser.parse_args()
@@ -37,7 +37,7 @@ def parse_args() -> argparse.Namespace:
 def loop_update(own, online, momentum=0.99):
     """One new tensor after the other, as published code has it."""
     for a, b in zip(own, online):
-        a.data = a.data * momentum + b.data * (1. - momentum)
+        a.data = a.data * momentum + b.data * (1.0 - momentum)
 
 
 @torch.no_grad()
@@ -66,15 +66,16 @@ def main() -> None:
                 type='dense_ssl.DenseProjector',
                 in_channels=2048,
                 hidden_channels=2048,
-                out_channels=128)))
+                out_channels=128,
+            )
+        ),
+    )
     encoder = MomentumEncoder(networks).to(args.device)
-    online = [p for m in networks.values()
-              for p in m.to(args.device).parameters()]
+    online = [p for m in networks.values() for p in m.to(args.device).parameters()]
     copies = [p.detach().clone() for p in online]
     for p in online:
         p.grad = torch.randn_like(p)
-    sgd = torch.optim.SGD(
-        online, lr=1e-6, momentum=0.9, weight_decay=1e-5, fused=True)
+    sgd = torch.optim.SGD(online, lr=1e-6, momentum=0.9, weight_decay=1e-5, fused=True)
     lars = LARS(online, lr=1e-6, momentum=0.9, weight_decay=1e-5)
     buffers = [torch.zeros_like(p) for p in online]
     # LARS's optimiser hook would move the encoder along with each step.
@@ -85,7 +86,8 @@ def main() -> None:
         ema_loop=lambda: loop_update(copies, online),
         lars=lars.step,
         lars_loop=lambda: loop_lars(online, buffers),
-        sgd_fused=sgd.step)
+        sgd_fused=sgd.step,
+    )
     times = {name: [] for name in tasks}
     for repeat in range(args.repeats + 2):
         for name, task in tasks.items():
@@ -102,16 +104,21 @@ def main() -> None:
         ms,
         ema_speed_up=ms['ema_loop'] / ms['ema'],
         lars_over_sgd=ms['lars'] / ms['sgd_fused'],
-        lars_loop_over_sgd=ms['lars_loop'] / ms['sgd_fused'])
+        lars_loop_over_sgd=ms['lars_loop'] / ms['sgd_fused'],
+    )
     if args.json:
         write_json(result, args.json)
     if args.json == '-':
         return
-    print(f'{args.device}: momentum update {ms["ema"]:.1f} ms, loop '
-          f'{ms["ema_loop"]:.1f} ms ({result["ema_speed_up"]:.2f} x faster)')
-    print(f'LARS {ms["lars"]:.1f} ms, {result["lars_over_sgd"]:.2f} x fused '
-          f'SGD ({ms["sgd_fused"]:.1f} ms); loop {ms["lars_loop"]:.1f} ms, '
-          f'{result["lars_loop_over_sgd"]:.2f} x')
+    print(
+        f'{args.device}: momentum update {ms["ema"]:.1f} ms, loop '
+        f'{ms["ema_loop"]:.1f} ms ({result["ema_speed_up"]:.2f} x faster)'
+    )
+    print(
+        f'LARS {ms["lars"]:.1f} ms, {result["lars_over_sgd"]:.2f} x fused '
+        f'SGD ({ms["sgd_fused"]:.1f} ms); loop {ms["lars_loop"]:.1f} ms, '
+        f'{result["lars_loop_over_sgd"]:.2f} x'
+    )
 
 
 if __name__ == '__main__':
