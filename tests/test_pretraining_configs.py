@@ -11,8 +11,8 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 import dense_ssl  # noqa: F401
-from dense_ssl.engine import launch
-from dense_ssl.engine.train_options import add_train_arguments, merge_train_arguments
+from dense_ssl.cli import launch
+from dense_ssl.cli.train_options import add_train_arguments, merge_train_arguments
 from dense_ssl.registry import DATASETS, HOOKS, MODELS, OPTIMIZERS
 from tests.engine.runs import Recorder, image_folder
 

@@ -7,10 +7,10 @@ what in the recipe costs accuracy. Exit code 1 where something does.
 import argparse
 import sys
 
-from dense_ssl.engine.option_action import OptionAction
+from dense_ssl.cli.merge_options import load_config, merge_options
+from dense_ssl.cli.option_action import OptionAction
+from dense_ssl.finetune.check import check_transfer
 from dense_ssl.transfer import TransferError
-from dense_ssl.transfer.benchmarks.check import check_transfer
-from dense_ssl.transfer.benchmarks.merge_options import load_config, merge_options
 from dense_ssl.transfer.importers import read_any
 from dense_ssl.transfer.report import show_every_key
 

@@ -6,9 +6,8 @@ import os.path as osp
 import mmengine
 from mmengine.evaluator import DumpResults
 
-from dense_ssl.engine.checkpoint_check import check_checkpoint
-from dense_ssl.engine.clean_errors import clean_errors
-from dense_ssl.engine.launch import (
+from dense_ssl.cli.clean_errors import clean_errors
+from dense_ssl.cli.launch import (
     add_common_arguments,
     build_runner,
     load_config,
@@ -16,6 +15,7 @@ from dense_ssl.engine.launch import (
     prepare_devices,
     require_test_loop,
 )
+from dense_ssl.engine.checkpoint_check import check_checkpoint
 
 
 def main():

@@ -2,16 +2,16 @@
 
 import argparse
 
-from dense_ssl.engine.checkpoint_check import check_checkpoint
-from dense_ssl.engine.clean_errors import clean_errors
-from dense_ssl.engine.launch import (
+from dense_ssl.cli.clean_errors import clean_errors
+from dense_ssl.cli.launch import (
     add_common_arguments,
     build_runner,
     load_config,
     merge_arguments,
     prepare_devices,
 )
-from dense_ssl.engine.train_options import add_train_arguments, merge_train_arguments
+from dense_ssl.cli.train_options import add_train_arguments, merge_train_arguments
+from dense_ssl.engine.checkpoint_check import check_checkpoint
 from dense_ssl.transfer.init_from import add_init_arguments, merge_init_arguments
 
 

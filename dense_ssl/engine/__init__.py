@@ -2,8 +2,8 @@
 
 import mmpretrain.engine  # noqa: F401  (fills the parent registry)
 
-from .fast_runner import FastRunner
 from .hooks import *  # noqa: F401,F403
 from .optimizers import *  # noqa: F401,F403
+from .runner import FastRunner
 
 __all__ = ['FastRunner']

@@ -12,9 +12,9 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import CheckpointLoader, Runner, find_latest_checkpoint
 from torch import Tensor, nn
 
+from dense_ssl.errors import TransferError
 from dense_ssl.models import FeatureQueue
 from dense_ssl.transfer.diagnosis import likely_causes, prefixes_with
-from dense_ssl.transfer.errors import TransferError
 from dense_ssl.transfer.report import mismatch_details
 from dense_ssl.transfer.strict_loading import Match, Part, match_part
 

@@ -9,7 +9,7 @@ from .feature_queue import FeatureQueue
 from .heads import *  # noqa: F401,F403
 from .momentum_encoder import MomentumEncoder
 from .montage import MontageAssembler
-from .necks import *  # noqa: F401,F403
+from .networks import *  # noqa: F401,F403
 
 __all__ = [
     'Correspondence',

@@ -9,7 +9,7 @@ from mmpretrain.models import SelfSupDataPreprocessor
 
 from dense_ssl.registry import MODELS
 
-from .batch_colour import batch_colour
+from .batch_color import batch_colour
 
 __all__ = ['DenseDataPreprocessor']
 

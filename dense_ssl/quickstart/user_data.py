@@ -10,8 +10,8 @@ import numpy as np
 from pycocotools import mask as mask_utils
 
 from dense_ssl.datasets.image_listing import find_images
+from dense_ssl.finetune.data.coco import read_annotations
 from dense_ssl.transfer import TransferError
-from dense_ssl.transfer.benchmarks.coco_data import read_annotations
 
 from .class_names import clean_categories
 

@@ -3,11 +3,12 @@
 Needs neither mmdet nor mmseg.
 """
 
+from dense_ssl.errors import TransferError
+from dense_ssl.finetune.precise_batch_norm import PreciseBatchNormHook
+
 from .checkpoint import Checkpoint, read_checkpoint
-from .errors import TransferError
 from .hook import HOOK_TYPE, PretrainedTransferHook, prepare_transfer
 from .plan import plan_parts
-from .precise_batch_norm_hook import PreciseBatchNormHook
 from .report import PartReport, TransferReport
 from .strict_loading import Part, Transfer, load_part, load_parts, match_parts
 

@@ -9,7 +9,8 @@ from typing import Union
 import torch
 from torch import Tensor
 
-from .errors import TransferError
+from dense_ssl.errors import TransferError
+
 from .safe_pickle import restricted_pickle_module, safe_globals
 
 #: Where the weights lie in the files of the frameworks we know.

@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import TransferError
+from dense_ssl.errors import TransferError
+
 from .safe_pickle import RestrictedUnpickler
 
 

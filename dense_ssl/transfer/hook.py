@@ -7,10 +7,10 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from torch import nn
 
+from dense_ssl.errors import TransferError
 from dense_ssl.registry import HOOKS
 
 from .checkpoint import Checkpoint
-from .errors import TransferError
 from .importers.files import read_any
 from .plan import plan_parts
 from .strict_loading import Transfer, match_parts

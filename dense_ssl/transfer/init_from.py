@@ -10,9 +10,9 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
+from dense_ssl.errors import TransferError
 from dense_ssl.registry import HOOKS
 
-from .errors import TransferError
 from .importers import import_file
 from .report import TransferReport
 from .strict_loading import Part, match_parts

@@ -5,7 +5,8 @@ from typing import Optional, Union
 
 from torch import nn
 
-from .errors import TransferError
+from dense_ssl.errors import TransferError
+
 from .pyramid import neck_parts, tower_parts
 from .strict_loading import Part
 

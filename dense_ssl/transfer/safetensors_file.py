@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from .errors import TransferError
+from dense_ssl.errors import TransferError
 
 
 def _library():

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from dense_ssl.errors import TransferError
+
 from .diagnosis import likely_causes
-from .errors import TransferError
 from .report import PartReport, TransferReport, format_mismatch
 
 #: Parameters that a pre-trained backbone may have and no dense task uses.

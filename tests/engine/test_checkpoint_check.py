@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from dense_ssl.engine.checkpoint_check import check_checkpoint
-from dense_ssl.transfer.errors import TransferError
+from dense_ssl.errors import TransferError
 
 from .runs import config, image_folder, train
 

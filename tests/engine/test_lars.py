@@ -13,8 +13,8 @@ from torch import nn
 
 from dense_ssl.engine import LARS
 
+from ..canonical import normal
 from ..data_paths import shared_fixtures
-from ..recipe import normal
 
 SHAPES = dict(
     conv=(8, 4, 3, 3),

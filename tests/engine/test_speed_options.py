@@ -11,10 +11,10 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
 
-from dense_ssl.engine.device_colour import leave_colours_to_device
-from dense_ssl.engine.devices import prepare_devices
-from dense_ssl.engine.fast_runner import checkpoint_activations
-from dense_ssl.engine.train_options import add_train_arguments, merge_train_arguments
+from dense_ssl.cli.device_color import leave_colours_to_device
+from dense_ssl.cli.train_options import add_train_arguments, merge_train_arguments
+from dense_ssl.engine.processes import prepare_devices
+from dense_ssl.engine.runner import checkpoint_activations
 from dense_ssl.registry import HOOKS
 
 from ..distributed import run_distributed

@@ -10,11 +10,11 @@ from torch import nn
 
 from dense_ssl.models import DenseCL
 from dense_ssl.models.batch_shuffle import BatchShuffle
-from dense_ssl.models.necks.dense_projector import DenseProjection
+from dense_ssl.models.networks.dense_projector import DenseProjection
 
+from ..canonical import normal, unit
 from ..data_paths import shared_fixtures
 from ..distributed import run_distributed
-from ..recipe import normal, unit
 from .tiny import densecl, samples
 
 

@@ -15,8 +15,8 @@ from dense_ssl.models.montage import (
     draw_cells,
     lay_out_cells,
 )
+from tests.canonical import rng
 from tests.data_paths import shared_fixtures
-from tests.recipe import rng
 
 
 def numbered(batch: int, size: int, channels: int = 3) -> torch.Tensor:

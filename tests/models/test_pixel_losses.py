@@ -12,8 +12,8 @@ from dense_ssl.models.correspondence import GeometricCorrespondence, ViewMap
 from dense_ssl.models.heads import PixelConsistencyHead, PixelContrastHead
 from dense_ssl.models.losses import unit_cells
 
+from ..canonical import normal, unit
 from ..data_paths import shared_fixtures
-from ..recipe import normal, unit
 
 COORDINATE = st.floats(0, 1, width=32)
 BOX = st.tuples(COORDINATE, COORDINATE, COORDINATE, COORDINATE)

@@ -8,11 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dense_ssl.models.necks import PixelPropagation
+from dense_ssl.models.networks import PixelPropagation
 from dense_ssl.registry import MODELS
 
+from ..canonical import fill, normal
 from ..data_paths import shared_fixtures
-from ..recipe import fill, normal
 
 
 def slow_propagation(x, value, gamma, clamp):

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from dense_ssl.engine.launch import add_common_arguments, load_config, merge_arguments
+from dense_ssl.cli.finetune_options import add_arguments
+from dense_ssl.cli.launch import add_common_arguments, load_config, merge_arguments
 from dense_ssl.quickstart.job import Job
 from dense_ssl.quickstart.job_data import JobData
 from dense_ssl.quickstart.recipe import PRETRAIN_CONFIG, Budget, detection_options, pretrain_options
-from dense_ssl.transfer.benchmarks.options import add_arguments
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PATHS = ['/my images', '/a,b/c', '/a[1]', '/(x)', "/it's", '/"q"', '/1', '/a=b', '/True']

@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
+from dense_ssl.finetune.data.coco import read_annotations
+from dense_ssl.finetune.data.label_maps import parse_classes
 from dense_ssl.quickstart.job_data import JobData, user_data
 from dense_ssl.quickstart.recipe import Budget, segmentation_options
 from dense_ssl.quickstart.user_data import (
@@ -22,8 +24,6 @@ from dense_ssl.quickstart.user_data import (
     subset,
 )
 from dense_ssl.scenes import render_scene
-from dense_ssl.transfer.benchmarks.coco_data import read_annotations
-from dense_ssl.transfer.benchmarks.segmentation_data import parse_classes
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

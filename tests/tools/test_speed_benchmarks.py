@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
-TOOLS = ROOT / 'tools/benchmarks/speed'
+TOOLS = ROOT / 'tools/speed'
 STEP = [
     'model.backbone.depth=18',
     'model.projector.in_channels=512',

@@ -7,7 +7,7 @@ from mmengine.runner import set_random_seed
 from torchvision.transforms.functional import to_pil_image
 
 import dense_ssl  # noqa: F401
-from dense_ssl.engine.clean_errors import clean_errors
+from dense_ssl.cli.clean_errors import clean_errors
 from dense_ssl.visualization.montage import montage_picture
 
 

@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 
 import dense_ssl  # noqa: F401
-from dense_ssl.engine.clean_errors import clean_errors
+from dense_ssl.cli.clean_errors import clean_errors
 from dense_ssl.visualization.curves import draw_curves, logged_scalars
 
 

@@ -13,10 +13,10 @@ import shlex
 import subprocess
 import sys
 
+from dense_ssl.finetune.run import RANDOM
+from dense_ssl.finetune.suite import SUITES, Benchmark
+from dense_ssl.finetune.suite_table import read_metrics, result, write_tables
 from dense_ssl.transfer import TransferError
-from dense_ssl.transfer.benchmarks.run import RANDOM
-from dense_ssl.transfer.benchmarks.suite import SUITES, Benchmark
-from dense_ssl.transfer.benchmarks.table import read_metrics, result, write_tables
 from dense_ssl.transfer.diagnosis import resnet_depth
 from dense_ssl.transfer.importers import read_any
 from dense_ssl.transfer.importers.files import file_hash

@@ -18,7 +18,7 @@ model = dict(
         shared_head=dict(
             # Base: ResLayer. MoCo's setting adds a norm after res5, which
             # stands in for the missing neck's.
-            type='dense_ssl.transfer.detection.ResLayerExtraNorm',
+            type='dense_ssl.finetune.mmdet_parts.ResLayerExtraNorm',
             style='pytorch',
             norm_eval=False,
             norm_cfg=norm_cfg,

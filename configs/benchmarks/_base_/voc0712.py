@@ -24,7 +24,7 @@ test_pipeline = [
 # The objects marked difficult are trained on: detectron2 ignores the mark
 # (base: left out).
 train_set = dict(
-    type='dense_ssl.transfer.detection.VOCWithDifficult',
+    type='dense_ssl.finetune.mmdet_parts.VOCWithDifficult',
     data_root=_base_.data_root,
     filter_cfg=dict(filter_empty_gt=True, min_size=32),
     pipeline=train_pipeline,

@@ -7,7 +7,7 @@ model = dict(
     backbone=dict(frozen_stages=4, norm_eval=True),
     decode_head=dict(
         _delete_=True,
-        type='dense_ssl.transfer.segmentation.LinearHead',
+        type='dense_ssl.finetune.mmseg_parts.LinearHead',
         in_channels=2048,
         in_index=3,
         dropout_ratio=0.0,

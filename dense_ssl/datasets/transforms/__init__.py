@@ -1,4 +1,4 @@
-from .colour import ColourParams, RandomColour, apply_colour
+from .color import ColourParams, RandomColour, apply_colour
 from .geometry import RandomFlipWithBox, RandomResizedCropWithBox
 from .loading import LoadRGBImage
 from .multi_view import GeometricMultiView

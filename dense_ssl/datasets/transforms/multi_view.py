@@ -9,7 +9,7 @@ from mmpretrain.datasets import MultiView
 
 from dense_ssl.registry import TRANSFORMS
 
-from .colour import ColourParams, RandomColour
+from .color import ColourParams, RandomColour
 from .geometry import RandomFlipWithBox
 
 __all__ = ['GeometricMultiView', 'build_transforms']

@@ -12,8 +12,8 @@ from dense_ssl.registry import MODELS
 from ..batch_shuffle import BatchShuffle
 from ..correspondence import Match, ViewMap
 from ..feature_queue import FeatureQueue
-from ..necks.dense_projector import DenseProjection
-from ..necks.fpn import freeze_unread
+from ..networks.dense_projector import DenseProjection
+from ..networks.fpn import freeze_unread
 from .base import MomentumSelfSupervisor, build_part
 
 

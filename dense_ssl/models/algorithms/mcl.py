@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from dense_ssl.registry import MODELS
 
-from ..level_embedding import embed_everything, embed_plain, embed_selected
+from ..montage_embedding import embed_everything, embed_plain, embed_selected
 from ..montage_levels import MontageLevels, Montages
-from ..necks.fpn import freeze_unread
+from ..networks.fpn import freeze_unread
 from .base import MomentumSelfSupervisor, build_part
 
 

@@ -12,7 +12,7 @@ from dense_ssl.registry import MODELS
 
 from ..correspondence import ViewMap
 from ..losses import positive_cosine, unit_cells
-from ..necks.fpn import freeze_unread
+from ..networks.fpn import freeze_unread
 from .base import MomentumSelfSupervisor, build_part
 
 

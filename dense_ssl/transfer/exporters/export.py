@@ -9,10 +9,10 @@ from typing import Optional
 import torch
 from torch import Tensor
 
+from dense_ssl.errors import TransferError
 from dense_ssl.version import __version__
 
 from ..checkpoint import Checkpoint
-from ..errors import TransferError
 from ..importers.completeness import check_backbone, describe_backbone, resnet_shapes
 from ..importers.layouts import TIMM_STEM
 

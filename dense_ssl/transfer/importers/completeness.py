@@ -6,8 +6,9 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from dense_ssl.errors import TransferError
+
 from ..diagnosis import resnet_depth
-from ..errors import TransferError
 
 
 def describe_backbone(keys) -> dict:

@@ -9,7 +9,8 @@ from typing import Optional
 import torch
 from torch import Tensor
 
-from ..errors import TransferError
+from dense_ssl.errors import TransferError
+
 from .completeness import check_backbone
 from .layouts import LAYOUTS, Layout
 

@@ -6,10 +6,10 @@ from typing import Optional
 
 import torch
 
+from dense_ssl.errors import TransferError
 from dense_ssl.version import __version__
 
 from ..checkpoint import Checkpoint, read_checkpoint
-from ..errors import TransferError
 from .convert import Imported, import_weights
 
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from dense_ssl.models import MCL
 from dense_ssl.models.algorithms.base import build_part
-from dense_ssl.models.level_embedding import embed_selected
+from dense_ssl.models.montage_embedding import embed_selected
 from dense_ssl.models.montage_levels import MontageLevels
-from dense_ssl.models.necks.fpn import freeze_unread
+from dense_ssl.models.networks.fpn import freeze_unread
 from dense_ssl.registry import MODELS
 
 

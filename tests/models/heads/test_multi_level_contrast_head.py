@@ -8,8 +8,8 @@ import torch
 from mmpretrain.models import NonLinearNeck
 
 from dense_ssl.models import MultiLevelContrastHead
+from tests.canonical import fill, normal, rng, unit
 from tests.data_paths import shared_fixtures
-from tests.recipe import fill, normal, rng, unit
 
 
 def reference(z, labels, targets, temperature, weight):

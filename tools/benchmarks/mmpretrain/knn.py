@@ -8,11 +8,11 @@ import torch
 from mmengine.runner import Runner
 
 from dense_ssl.evaluation.knn import knn_accuracy
+from dense_ssl.finetune import add_arguments, build_config
+from dense_ssl.finetune.data.paths import check_data_exist
+from dense_ssl.finetune.model import build_model
+from dense_ssl.finetune.run import RANDOM
 from dense_ssl.transfer import TransferError, prepare_transfer, read_checkpoint
-from dense_ssl.transfer.benchmarks import add_arguments, build_config
-from dense_ssl.transfer.benchmarks.data_check import check_data_exist
-from dense_ssl.transfer.benchmarks.model import build_model
-from dense_ssl.transfer.benchmarks.run import RANDOM
 
 
 @torch.no_grad()

@@ -1,0 +1,200 @@
+"""Changes of a mmdet or mmseg config that users ask for, in one place each."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Callable
+
+from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
+
+from dense_ssl.errors import TransferError
+
+SPLITS = ('train', 'val', 'test')
+
+
+def set_num_classes(cfg: Config, num_classes: int) -> None:
+    """Set every ``num_classes`` inside the model."""
+    changed = 0
+    for node in dicts(cfg.model):
+        if 'num_classes' in node:
+            node.num_classes = num_classes
+            changed += 1
+    if not changed:
+        raise TransferError(f'{cfg.filename}: no head of the model has num_classes.')
+
+
+def set_scale(cfg: Config, long: int, short: int) -> None:
+    """Resize images to fit into ``long`` x ``short`` pixels, ratio kept.
+
+    ``short`` takes the place of the largest short side of the config; smaller
+    ones of a multi-scale recipe keep their ratio to it.
+    """
+    if not 0 < short <= long:
+        raise TransferError(f'--scale wants LONG SHORT with 0 < SHORT <= LONG, got {long} {short}.')
+    for transform in _transforms(cfg):
+        if transform['type'] in ('Resize', 'RandomResize'):
+            transform['scale'] = (long, short)
+        elif transform['type'] == 'RandomChoiceResize':
+            largest = max(min(scale) for scale in transform['scales'])
+            transform['scales'] = [
+                (long, round(short * min(s) / largest)) for s in transform['scales']
+            ]
+
+
+def set_crop(cfg: Config, height: int, width: int) -> None:
+    """Train mmseg on crops of ``height`` x ``width``, test whole images."""
+    if min(height, width) < 32:
+        raise TransferError(
+            f'--crop wants HEIGHT WIDTH of at least 32 pixels, got {height} '
+            f'{width}: the network reduces by 8 to 32.'
+        )
+    crops = [t for t in _transforms(cfg) if t['type'] == 'RandomCrop']
+    if not crops:
+        raise TransferError(f'{cfg.filename} crops nothing: --crop is for segmentation.')
+    for transform in crops:
+        transform['crop_size'] = (height, width)
+    for transform in _transforms(cfg):
+        if transform['type'] == 'Pad' and transform.get('size'):
+            transform['size'] = (height, width)  # of crops at the border
+    cfg.model.data_preprocessor.size = (height, width)
+    cfg.model.test_cfg = ConfigDict(mode='whole')
+
+
+def set_iterations(cfg: Config, iterations: int) -> None:
+    """Shorten (or lengthen) the whole schedule to ``iterations``.
+
+    Learning-rate steps and decay keep their place relative to the end, or go
+    where that is the start; the warm-up is at most a tenth. Validation and
+    checkpoint come at the end.
+    """
+    if iterations < 1:
+        raise TransferError(f'--iters must be 1 or more, got {iterations}.')
+    full = cfg.train_cfg.get('max_iters')
+    if not full:
+        raise TransferError(
+            f'{cfg.filename} counts epochs, not iterations: set '
+            'train_cfg.max_epochs by --cfg-options instead of --iters.'
+        )
+    cfg.train_cfg.max_iters = iterations
+    cfg.train_cfg.val_interval = iterations
+    cfg.default_hooks.checkpoint.interval = iterations
+    _shorten_averages(cfg, iterations)
+    logger = cfg.default_hooks.logger
+    logger.interval = max(1, min(logger.get('interval', 50), iterations // 10))
+    for scheduler in cfg.param_scheduler:
+        is_warm_up = scheduler.type in ('LinearLR', 'ConstantLR')
+        for key in ('begin', 'end'):
+            if is_warm_up and key in scheduler:
+                scheduler[key] = min(scheduler[key], max(1, iterations // 10))
+            elif key in scheduler:
+                scheduler[key] = round(scheduler[key] * iterations / full)
+        if 'milestones' in scheduler:
+            scheduler.milestones = _scaled(scheduler.milestones, iterations, full)
+
+
+def _scaled(milestones: Sequence[int], length: int, full: int) -> list[int]:
+    """Steps of a schedule of ``length``; none before the first update."""
+    scaled = [step * length // full for step in milestones]
+    return [step for step in scaled if step > 0]
+
+
+def _shorten_averages(cfg: Config, iterations: int) -> None:
+    """Norm statistics: a twentieth of the run, or as training left them."""
+    hooks = []
+    for hook in cfg.get('custom_hooks') or []:
+        if str(hook.type).endswith('PreciseBatchNormHook'):
+            hook.iterations = min(hook.iterations, iterations // 20)
+            if hook.iterations < 20:
+                continue  # worse than the running average
+        hooks.append(hook)
+    cfg.custom_hooks = hooks
+
+
+def set_epochs(cfg: Config, epochs: int) -> None:
+    """:func:`set_iterations` for a config that counts epochs."""
+    full = cfg.train_cfg.get('max_epochs')
+    if not full or epochs < 1:
+        raise TransferError(
+            f'--epochs must be 1 or more, got {epochs}.'
+            if full
+            else f'{cfg.filename} counts iterations: use --iters.'
+        )
+    cfg.train_cfg.max_epochs = epochs
+    for scheduler in cfg.param_scheduler:
+        for key in ('begin', 'end', 'T_max'):
+            if key in scheduler:
+                scheduler[key] = round(scheduler[key] * epochs / full)
+        if 'milestones' in scheduler:
+            scheduler.milestones = _scaled(scheduler.milestones, epochs, full)
+
+
+def set_batch_size(cfg: Config, batch_size: int) -> None:
+    """Images per process and training step."""
+    if batch_size < 2:
+        raise TransferError(
+            '--batch-size must be 2 or more: batch normalisation is trained in these recipes.'
+        )
+    cfg.train_dataloader.batch_size = batch_size
+
+
+def set_workers(cfg: Config, workers: int) -> None:
+    """Data-loading processes of each loader; 0 loads in the main process."""
+    for loader in _loaders(cfg):
+        loader.num_workers = workers
+        loader.persistent_workers = workers > 0
+
+
+def drop_masks(cfg: Config) -> None:
+    """Leave the mask branch out: boxes are trained and evaluated."""
+    if 'mask_head' not in cfg.model.get('roi_head', {}):
+        return
+    cfg.model.roi_head.mask_head = None
+    cfg.model.roi_head.mask_roi_extractor = None
+    for transform in _transforms(cfg):
+        if transform['type'] == 'LoadAnnotations':
+            transform['with_mask'] = False
+    for name in ('val_evaluator', 'test_evaluator'):
+        if getattr(cfg[name], 'type', None) == 'CocoMetric':
+            cfg[name].metric = 'bbox'
+    print_log('The annotations hold boxes but no masks: the mask branch is left out.', 'current')
+
+
+def wants_masks(cfg: Config) -> bool:
+    """Whether the model has a mask branch."""
+    return bool(cfg.model.get('roi_head', {}).get('mask_head'))
+
+
+def for_each_dataset(cfg: Config, change: Callable[[str, ConfigDict], None]) -> None:
+    """Call ``change(split, dataset config)`` for train, val and test."""
+    for split in SPLITS:
+        loader = cfg.get(f'{split}_dataloader')
+        if loader:
+            change(split, loader.dataset)
+
+
+def find_pipeline(dataset: ConfigDict) -> list:
+    """The pipeline of a data set, also of one wrapped or joined."""
+    for node in dicts(dataset):
+        if 'pipeline' in node:
+            return node.pipeline
+    raise TransferError(f'the data set {dataset.type} has no pipeline.')
+
+
+def _loaders(cfg: Config) -> Iterator[ConfigDict]:
+    for split in SPLITS:
+        if cfg.get(f'{split}_dataloader'):
+            yield cfg[f'{split}_dataloader']
+
+
+def _transforms(cfg: Config) -> Iterator[ConfigDict]:
+    for loader in _loaders(cfg):
+        for node in dicts(loader.dataset):
+            yield from node.get('pipeline') or ()
+
+
+def dicts(node: Any) -> Iterator[ConfigDict]:
+    if isinstance(node, dict):
+        yield node
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for child in node:
+            yield from dicts(child)

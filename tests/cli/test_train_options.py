@@ -1,0 +1,353 @@
+import argparse
+import copy
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from PIL import Image
+
+from dense_ssl.cli import launch
+from dense_ssl.cli.train_options import add_train_arguments, merge_train_arguments
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = ROOT / 'configs' / 'densecl'
+PRESET = CONFIGS / 'densecl_resnet50_8xb32-coslr-200e_in1k.py'
+SMALL = [
+    'model.backbone.depth=18',
+    'model.projector.in_channels=512',
+    'model.projector.hidden_channels=32',
+    'model.queue_len=6',
+    'train_dataloader.batch_size=4',
+    'train_dataloader.num_workers=0',
+    'train_dataloader.dataset.pipeline.1.view_size=64',
+    'train_cfg.max_epochs=1',
+    'default_hooks.logger.interval=1',
+    'default_hooks.checkpoint.interval=1',
+]
+
+
+def merged(tmp_path, *arguments, preset=PRESET):
+    parser = argparse.ArgumentParser()
+    launch.add_common_arguments(parser)
+    add_train_arguments(parser)
+    args = parser.parse_args([str(preset), '--work-dir', str(tmp_path), *arguments])
+    with DefaultScope.overwrite_default_scope('dense_ssl'):
+        cfg = launch.load_config(args.config)
+        launch.merge_arguments(cfg, args)
+        merge_train_arguments(cfg, args)
+    return cfg
+
+
+def queue_hook(cfg):
+    return next(h for h in cfg.custom_hooks if h.type == 'QueueLengthHook')
+
+
+def test_data_root_retargets_data_and_fits_the_queue(tmp_path):
+    assert queue_hook(merged(tmp_path)).if_longer == 'error'
+    cfg = merged(tmp_path, '--cfg-options', 'data_root=some/folder')
+    assert cfg.train_dataloader.dataset.data_root == 'some/folder'
+    assert queue_hook(cfg).if_longer == 'fit'
+
+
+def test_queue_length_given_with_data_root_is_kept_to(tmp_path):
+    cfg = merged(tmp_path, '--cfg-options', 'data_root=some/folder', 'model.queue_len=512')
+    assert cfg.model.queue_len == 512
+    assert queue_hook(cfg).if_longer == 'error'
+    folder = CONFIGS / 'densecl_resnet50_8xb32-coslr-200e_folder.py'
+    kept, fitted = (
+        merged(tmp_path, '--cfg-options', *options, preset=folder)
+        for options in (['model.queue_len=512'], ['model.momentum=0.9'])
+    )
+    assert queue_hook(kept).if_longer == 'error'
+    number = kept.custom_hooks.index(queue_hook(kept))
+    warned = merged(
+        tmp_path,
+        '--cfg-options',
+        'model.queue_len=512',
+        f'custom_hooks.{number}.if_longer=warn',
+        preset=folder,
+    )
+    assert queue_hook(warned).if_longer == 'warn'
+    assert queue_hook(fitted).if_longer == 'fit'
+
+
+def test_options_reach_the_config(tmp_path):
+    checkpoint = tmp_path / 'a.pth'
+    checkpoint.touch()
+    cfg = merged(
+        tmp_path,
+        '--accumulate',
+        '4',
+        '--auto-scale-lr',
+        '--no-validate',
+        '--resume',
+        str(checkpoint),
+        '--no-persistent-workers',
+    )
+    assert cfg.optim_wrapper.accumulative_counts == 4
+    assert cfg.auto_scale_lr.enable
+    assert cfg.resume and cfg.load_from == str(checkpoint)
+    assert cfg.train_dataloader.persistent_workers is False
+    assert merged(tmp_path, '--resume').load_from is None
+    assert merged(tmp_path, '--resume').resume
+
+
+def test_tensorboard_is_added_once(tmp_path):
+    pytest.importorskip('tensorboard')
+    cfg = merged(tmp_path, '--tensorboard')
+    kinds = [b['type'] for b in cfg.visualizer.vis_backends]
+    assert kinds == ['LocalVisBackend', 'TensorboardVisBackend']
+
+
+def test_amp(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    wrapper = merged(tmp_path, '--amp').optim_wrapper
+    assert (wrapper.type, wrapper.dtype, wrapper.loss_scale) == (
+        'AmpOptimWrapper',
+        'float16',
+        'dynamic',
+    )
+    wrapper = merged(tmp_path, '--amp', 'bfloat16').optim_wrapper
+    assert wrapper.dtype == 'bfloat16'
+    assert wrapper.loss_scale == dict(enabled=False)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    with pytest.raises(ValueError, match='float16 needs a CUDA.*bfloat16'):
+        merged(tmp_path, '--amp')
+
+
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (['--accumulate', '0'], '--accumulate 0'),
+        (['--cfg-options', 'model.queue_length=4'], 'mean model.queue_len?'),
+    ],
+)
+def test_bad_values(tmp_path, arguments, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        merged(tmp_path, *arguments)
+
+
+def test_missing_resume_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match='--resume gone.pth'):
+        merged(tmp_path, '--resume', 'gone.pth')
+
+
+def test_work_dir_that_is_a_file(tmp_path):
+    (tmp_path / 'file').touch()
+    with pytest.raises(ValueError, match='cannot be made'):
+        merged(tmp_path, '--work-dir', str(tmp_path / 'file'))
+
+
+def test_misspelt_config_file():
+    with pytest.raises(FileNotFoundError, match=f'Did you mean {PRESET}'):
+        launch.load_config(str(PRESET).replace('_8xb32', '_8x32'))
+
+
+def test_nothing_changes_for_one_process(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    cfg = Config(dict(launcher='none', sync_bn='torch'))
+    assert launch.prepare_devices(cfg) == []
+    assert cfg.sync_bn == 'torch'
+
+
+def test_cuda_keeps_the_configs_choice(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    cfg = Config(dict(launcher='pytorch', sync_bn='torch'))
+    assert launch.prepare_devices(cfg) == []
+    assert cfg.sync_bn == 'torch' and 'model_wrapper_cfg' not in cfg
+
+
+def test_cpu_processes_use_gloo_and_plain_bn(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr(torch.distributed, 'is_initialized', lambda: True)
+    cfg = Config(
+        dict(launcher='pytorch', sync_bn='torch', env_cfg=dict(dist_cfg=dict(backend='nccl')))
+    )
+    notes = launch.prepare_devices(cfg)
+    assert cfg.env_cfg.dist_cfg.backend == 'gloo'
+    assert cfg.sync_bn is None
+    assert cfg.model_wrapper_cfg.device_ids is None
+    assert len(notes) == 2 and 'BN' in notes[1]
+    cfg.launcher = 'slurm'
+    with pytest.raises(ValueError, match='needs CUDA'):
+        launch.prepare_devices(cfg)
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / 'images'
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(16):
+        pixels = rng.integers(0, 255, (64, 72, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f'{i}.png')
+    return folder
+
+
+def tool(*command):
+    return subprocess.run(
+        [str(c) for c in command],
+        capture_output=True,
+        text=True,
+        env={**os.environ, 'PYTHON': sys.executable, 'CUDA_VISIBLE_DEVICES': '-1'},
+    )
+
+
+def test_tool_refuses_in_one_line(tmp_path):
+    done = tool(
+        sys.executable,
+        ROOT / 'tools' / 'train.py',
+        PRESET,
+        '--work-dir',
+        tmp_path,
+        '--cfg-options',
+        'modle.depth=3',
+    )
+    assert done.returncode == 1
+    assert 'Traceback' not in done.stderr
+    assert done.stderr.strip().splitlines()[-1] == (
+        "error: --cfg-options modle.depth: the config has no key 'modle'. Did you mean model?"
+    )
+
+
+@pytest.mark.slow
+def test_two_cpu_processes_train_and_resume(images, tmp_path):
+    command = [
+        ROOT / 'tools' / 'dist_train.sh',
+        PRESET,
+        2,
+        '--work-dir',
+        tmp_path / 'run',
+        '--cfg-options',
+        f'data_root={images}',
+        *SMALL,
+    ]
+    done = tool(*command)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    log = done.stdout + done.stderr
+    assert 'communicate through gloo' in log
+    assert 'Epoch(train) [1][2/2]' in log
+    assert (tmp_path / 'run' / 'epoch_1.pth').is_file()
+    command[3:3] = ['--resume']
+    command.append('train_cfg.max_epochs=2')
+    done = tool(*command)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    log = done.stdout + done.stderr
+    assert 'Epoch(train) [2][1/2]' in log
+    assert 'Epoch(train) [1][1/2]' not in log
+    assert (tmp_path / 'run' / 'epoch_2.pth').is_file()
+
+
+def test_launcher_refuses_a_wrong_number_of_processes():
+    done = tool(ROOT / 'tools' / 'dist_train.sh', PRESET, 'two')
+    assert done.returncode == 2
+    assert "'two'" in done.stderr
+
+
+def fit(cfg, options=()):
+    """As merge_arguments() does."""
+    before = copy.deepcopy(cfg.param_scheduler)
+    options = dict(options)
+    cfg.merge_from_dict(options)
+    launch.fit_schedule(cfg, before, options)
+
+
+def test_learning_rate_follows_the_number_of_epochs():
+    cfg = Config(
+        dict(
+            train_cfg=dict(max_epochs=6),
+            param_scheduler=[
+                dict(type='LinearLR', by_epoch=True, begin=0, end=5),
+                dict(type='CosineAnnealingLR', by_epoch=True, begin=5, end=100, T_max=95),
+            ],
+        )
+    )
+    fit(cfg)
+    assert [(s.begin, s.end) for s in cfg.param_scheduler] == [(0, 5), (5, 6)]
+    assert cfg.param_scheduler[1].T_max == 1
+    cfg.train_cfg.max_epochs = 3
+    fit(cfg)
+    assert [(s.begin, s.end) for s in cfg.param_scheduler] == [(0, 2), (2, 3)]
+    cfg.train_cfg.max_epochs = 1
+    fit(cfg)
+    (cosine,) = cfg.param_scheduler  # no epoch for the warm-up
+    assert (cosine.begin, cosine.end, cosine.T_max) == (0, 1, 1)
+
+
+@pytest.mark.parametrize('by_epoch', [dict(by_epoch=True), {}])
+def test_what_options_say_of_a_schedule_stays(by_epoch):
+    cfg = Config(
+        dict(
+            train_cfg=dict(max_epochs=8),
+            param_scheduler=[
+                dict(type='LinearLR', begin=0, end=5, **by_epoch),
+                dict(type='CosineAnnealingLR', begin=5, end=100, T_max=95, **by_epoch),
+                dict(type='LinearLR', begin=0, end=900, by_epoch=False),
+            ],
+        )
+    )
+    fit(cfg, {'param_scheduler.0.end': 1, 'param_scheduler.1.begin': 1})
+    warm_up, cosine, by_iteration = cfg.param_scheduler
+    assert (warm_up.begin, warm_up.end) == (0, 1)
+    assert (cosine.begin, cosine.end, cosine.T_max) == (1, 8, 7)
+    assert by_iteration.end == 900
+    cfg.train_cfg.max_epochs = 4
+    fit(cfg, {'param_scheduler.1.end': 6, 'param_scheduler.1.T_max': 9})
+    cosine = cfg.param_scheduler[1]
+    assert (cosine.begin, cosine.end, cosine.T_max) == (1, 6, 9)
+    cfg.param_scheduler = dict(type='ConstantLR')  # not ours to stretch
+    fit(cfg)
+
+
+def views_config(*crops):
+    step = dict(
+        type='GeometricMultiView',
+        view_size=224,
+        num_views=[1],
+        transforms=[[dict(type='RandomResizedCropWithBox', **crop)] for crop in crops],
+    )
+    return Config(dict(train_dataloader=dict(dataset=dict(pipeline=[step]))))
+
+
+def test_view_size_reaches_the_views():
+    cfg = views_config({}, dict(scale=112), dict(scale=28))
+    launch.resize_views(cfg, 96)
+    (view,) = cfg.train_dataloader.dataset.pipeline
+    assert view.view_size == 96
+    assert [pipeline[0].get('scale') for pipeline in view.transforms] == [None, 48, 12]
+    with pytest.raises(ValueError, match='12 pixels.*multiple of 8'):
+        launch.resize_views(cfg, 100)
+    cfg.train_dataloader.dataset.pipeline = []
+    with pytest.raises(ValueError, match='no GeometricMultiView'):
+        launch.resize_views(cfg, 96)
+
+
+@pytest.mark.parametrize('size', [0, -32, 31.5, 'abc'])
+def test_view_size_is_a_number_of_pixels(size):
+    with pytest.raises(ValueError, match=f'view_size={size}: .* pixels'):
+        launch.resize_views(views_config({}), size)
+
+
+def test_view_size_cannot_resize_scales_of_unknown_kind():
+    with pytest.raises(ValueError, match='scale .*set the scales'):
+        launch.resize_views(views_config(dict(scale=(112, 96))), 96)
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    monkeypatch.setenv('LOCAL_WORLD_SIZE', '2')
+    cfg = Config(dict(launcher='pytorch'))
+    assert launch.prepare_devices(cfg) == []
+    monkeypatch.setenv('LOCAL_WORLD_SIZE', '3')
+    with pytest.raises(ValueError, match='3 processes .* 2 visible GPU'):
+        launch.prepare_devices(cfg)
+    cfg.launcher = 'none'
+    assert launch.prepare_devices(cfg) == []
