@@ -12,6 +12,8 @@ from types import ModuleType
 
 from packaging.specifiers import SpecifierSet
 
+from .errors import UserError
+
 __all__ = ['VersionError', 'REQUIRED', 'OPTIONAL', 'check_versions', 'require']
 
 _SET_UP = (
@@ -31,7 +33,7 @@ OPTIONAL = {
 }
 
 
-class VersionError(ImportError):
+class VersionError(UserError, ImportError):
     """A package is absent, or its version is outside the range wanted."""
 
 

@@ -4,6 +4,7 @@ import argparse
 import os
 import time
 
+from dense_ssl.errors import UserError
 from dense_ssl.scenes import write_scenes
 
 
@@ -40,7 +41,7 @@ def main():
             num_by_class=args.by_class,
             workers=args.workers,
         )
-    except (FileExistsError, ValueError) as error:
+    except UserError as error:
         raise SystemExit(f'error: {error}') from None
     print(f'scenes in {args.root} ({time.perf_counter() - start:.1f} s)')
 

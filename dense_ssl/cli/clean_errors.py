@@ -1,80 +1,34 @@
-"""End a tool on one clear message where dense_ssl itself refused the input.
+"""End a tool on one clear message where the input cannot be used."""
 
-Errors that dense_ssl's own checks raise are written for the user; a traceback
-would hide them. Anything else is unexpected and keeps its traceback.
-"""
-
-import contextlib
 import os
-import re
 import sys
-import traceback
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Optional
 
-__all__ = ['clean_errors', 'own_message']
+from dense_ssl.errors import UserError
 
-_PACKAGE = str(Path(__file__).resolve().parents[1]) + os.sep
-
-
-def _from_worker(text: str) -> Optional[str]:
-    """The message of an error of ours that a data loader's worker sent."""
-    if 'Original Traceback' not in text:
-        return None
-    # The last frame, the line of code it stands at, then the error itself.
-    found = re.search(
-        r'.*^ *File "([^"]+)", line \d+, in [^\n]+\n *raise .*?\n'
-        r'[\w.]+: (.*)',
-        text,
-        re.MULTILINE | re.DOTALL,
-    )
-    if found is None or not found[1].startswith(_PACKAGE):
-        return None
-    return found[2].strip()
+__all__ = ['clean_errors', 'user_error']
 
 
-def own_message(error: BaseException) -> Optional[str]:
-    """The message, where dense_ssl raised ``error`` on purpose, else None.
-
-    The chain of causes is searched, since builders wrap what they catch.
-    """
-    seen = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        frames = traceback.extract_tb(error.__traceback__)
-        if frames and _raised_by_us(frames[-1]):
-            # str() of a KeyError is the repr of its message
-            quoted = isinstance(error, KeyError) and error.args
-            return str(error.args[0] if quoted else error)
-        message = _from_worker(str(error))
-        if message is not None:
-            return message
+def user_error(error: Optional[BaseException]) -> Optional[UserError]:
+    """The UserError among ``error`` and its causes: frameworks wrap what they catch."""
+    while error is not None and not isinstance(error, UserError):
         error = error.__cause__ or error.__context__
-    return None
+    return error
 
 
-def _raised_by_us(frame: traceback.FrameSummary) -> bool:
-    """Whether the frame is a raise statement in dense_ssl.
-
-    An error that something called from our code raised is a surprise.
-    """
-    return os.path.realpath(frame.filename).startswith(_PACKAGE) and (frame.line or '').startswith(
-        'raise '
-    )
-
-
-@contextlib.contextmanager
+@contextmanager
 def clean_errors() -> Iterator[None]:
-    """Turn errors of dense_ssl's own checks into a message and exit code 1."""
+    """Turn a UserError into its message and exit code 1; others keep their traceback."""
     try:
         yield
     except Exception as error:
-        message = own_message(error)
-        if message is None:
+        ours = user_error(error)
+        if ours is None:
             raise
         rank = os.environ.get('RANK', '0')
         where = '' if rank == '0' else f' (process {rank})'
         sys.stdout.flush()
-        print(f'error{where}: {message}', file=sys.stderr, flush=True)
+        print(f'error{where}: {ours}', file=sys.stderr, flush=True)
         sys.exit(1)

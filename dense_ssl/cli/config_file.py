@@ -13,6 +13,7 @@ from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.utils import is_installed
 
 from dense_ssl.compat import OPTIONAL, REQUIRED, VersionError, require
+from dense_ssl.errors import MissingFile
 
 from .config_options import check_top_level
 
@@ -23,8 +24,8 @@ def load_config(path: str) -> Config:
     """Read a config file, or ``package::relative/path.py``.
 
     Raises:
-        FileNotFoundError: Names the file and the closest one in its folder.
-        ValueError: A top-level key is a misspelt one of mmengine's.
+        MissingFile: Names the file and the closest one in its folder.
+        UserError: A top-level key is a misspelt one of mmengine's.
         VersionError: The config, or a base of it, lies in a package that is
             absent or of a version outside the range wanted. Nothing is
             installed.
@@ -43,7 +44,7 @@ def load_config(path: str) -> Config:
         )
         close = difflib.get_close_matches(name, names, n=1)
         hint = f' Did you mean {osp.join(folder, close[0])}?' if close else ''
-        raise FileNotFoundError(f'no config file {path}.{hint}')
+        raise MissingFile(f'no config file {path}.{hint}')
     require_packages(path)
     return _checked(Config.fromfile(path))
 

@@ -16,6 +16,8 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from dense_ssl.errors import UserError
+
 __all__ = ['check_options', 'check_top_level', 'flatten', 'open_sections']
 
 # Read by mmengine from the config beside the arguments of Runner.
@@ -132,7 +134,7 @@ def check_options(cfg: Config, options: dict[str, Any], variables: tuple[str, ..
         variables: Top-level keys beside mmengine's that the caller handles.
 
     Raises:
-        ValueError: One line naming the key, what is wrong with it, and the
+        UserError: One line naming the key, what is wrong with it, and the
             closest key that exists.
     """
     options = flatten(options)
@@ -151,12 +153,12 @@ def check_top_level(cfg: Config) -> None:
     Configs may hold variables of any name, so only near misses are found.
 
     Raises:
-        ValueError: Names the key and what it nearly is.
+        UserError: Names the key and what it nearly is.
     """
     for key in set(cfg) - _TOP_LEVEL:
         close = difflib.get_close_matches(key, _TOP_LEVEL, 1, 0.9)
         if close:
-            raise ValueError(
+            raise UserError(
                 f'{cfg.filename}: nothing reads the key {key}; {close[0]} is '
                 'probably meant. If it is a variable, call it something less '
                 'like it'
@@ -183,7 +185,7 @@ def _check_one(cfg, merged, key, variables):
     top = key.split('.')[0]
     if top in cfg and top not in _TOP_LEVEL and top not in variables:
         used = [p for p in _paths(cfg) if p.split('.')[-1] == top and p != top]
-        raise ValueError(
+        raise UserError(
             f'--cfg-options {key}: {top} is a variable of the config file, '
             'already used up when options are merged, so this would change '
             f'nothing. Override {", ".join(used) or "the keys it set"}.'
@@ -193,7 +195,7 @@ def _check_one(cfg, merged, key, variables):
         where = '.'.join(path)
         if isinstance(node, (list, tuple)):
             if not name.isdigit() or int(name) >= len(node):
-                raise ValueError(
+                raise UserError(
                     f'--cfg-options {key}: {where} is a list of {len(node)} '
                     f'entries, numbered from 0; there is no entry {name!r}.'
                 )
@@ -210,9 +212,7 @@ def _check_one(cfg, merged, key, variables):
         elif node is None:  # a section that is switched off: filled anew
             return
         else:
-            raise ValueError(
-                f'--cfg-options {key}: {where} is {node!r}, which has no key {name!r}.'
-            )
+            raise UserError(f'--cfg-options {key}: {where} is {node!r}, which has no key {name!r}.')
         path.append(name)
 
 
@@ -234,11 +234,11 @@ def _check_new(cfg, node, new, path, name, key):
     elif elsewhere:
         suggestion = elsewhere[0]
     else:
-        raise ValueError(
+        raise UserError(
             f'--cfg-options {key}: {where or "the config"} has no key '
             f'{name!r}; it has {", ".join(names)}.'
         )
-    raise ValueError(
+    raise UserError(
         f'--cfg-options {key}: {where or "the config"} has no '
         f'key {name!r}. Did you mean {suggestion}?'
     )

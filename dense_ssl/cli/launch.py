@@ -12,6 +12,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from dense_ssl.engine.processes import prepare_devices
+from dense_ssl.errors import MissingFile, UserError
 
 from .config_file import load_config
 from .config_options import check_options, flatten, open_sections
@@ -64,7 +65,7 @@ def merge_arguments(cfg: Config, args: argparse.Namespace) -> None:
     """Merge the common options into ``cfg``, in place.
 
     Raises:
-        ValueError: A ``--cfg-options`` key that nothing would read, an
+        UserError: A ``--cfg-options`` key that nothing would read, an
             unusable work folder, TensorBoard asked for but not installed.
     """
     options = flatten(args.cfg_options or {})
@@ -99,7 +100,7 @@ def merge_arguments(cfg: Config, args: argparse.Namespace) -> None:
 def require_test_loop(cfg: Config, path: str) -> None:
     """Raise ValueError where there is nothing to test with."""
     if cfg.get('test_dataloader') is None or cfg.get('test_cfg') is None:
-        raise ValueError(
+        raise UserError(
             f'{path} has no test loop (test_dataloader, test_cfg, '
             'test_evaluator). Pre-training is judged by transfer: see '
             'configs/benchmarks.'
@@ -115,7 +116,7 @@ def retarget_data(cfg: Config, options: dict) -> None:
     """
     dataset = (cfg.get('train_dataloader') or {}).get('dataset')
     if dataset is None:
-        raise ValueError(
+        raise UserError(
             '--cfg-options data_root: this config has no train_dataloader.dataset to point there.'
         )
     while dataset.get('dataset') is not None:  # e.g. RepeatDataset
@@ -140,11 +141,11 @@ def resize_views(cfg: Config, size) -> None:
     Crops with a size of their own keep its ratio to the others'.
 
     Raises:
-        ValueError: ``size`` is no positive whole number, the pipeline has no
+        UserError: ``size`` is no positive whole number, the pipeline has no
             GeometricMultiView, or a crop's size would be no whole number.
     """
     if not isinstance(size, int) or size < 1:
-        raise ValueError(
+        raise UserError(
             f'--cfg-options view_size={size}: a number of pixels is needed, e.g. view_size=96'
         )
     views = [
@@ -153,9 +154,7 @@ def resize_views(cfg: Config, size) -> None:
         if step['type'] == 'GeometricMultiView'
     ]
     if not views:
-        raise ValueError(
-            '--cfg-options view_size: the training pipeline has no GeometricMultiView.'
-        )
+        raise UserError('--cfg-options view_size: the training pipeline has no GeometricMultiView.')
     for view in views:
         crops = [step for pipeline in view.transforms for step in pipeline if 'scale' in step]
         for crop in crops:
@@ -166,13 +165,13 @@ def resize_views(cfg: Config, size) -> None:
 def _resized(scale, old, new):
     """``scale`` * ``new`` / ``old``, all of them numbers of pixels."""
     if not all(isinstance(x, int) for x in (scale, old, new)):
-        raise ValueError(
+        raise UserError(
             f'--cfg-options view_size={new}: a crop has the scale {scale}, '
             f'which was made for views of {old}; set the scales in a config'
         )
     resized, rest = divmod(scale * new, old)
     if rest or not resized:
-        raise ValueError(
+        raise UserError(
             f'--cfg-options view_size={new}: a crop of {scale} pixels for '
             f'views of {old} becomes {scale * new / old:g}: take a multiple '
             f'of {old // math.gcd(scale, old)}'
@@ -224,19 +223,19 @@ def check_work_dir(path: str) -> None:
     while not osp.lexists(made):
         made = osp.dirname(made)
     if not osp.isdir(made):
-        raise ValueError(f'--work-dir {path} cannot be made: {made} is not a folder.')
+        raise UserError(f'--work-dir {path} cannot be made: {made} is not a folder.')
     if not os.access(made, os.W_OK | os.X_OK):
-        raise ValueError(f'--work-dir {path}: {made} is not writable.')
+        raise UserError(f'--work-dir {path}: {made} is not writable.')
 
 
 def set_resume(cfg: Config, resume: str) -> None:
     """Go on from a checkpoint, or from the last one (``'auto'``), in place.
 
     Raises:
-        FileNotFoundError: ``resume`` names no file.
+        MissingFile: ``resume`` names no file.
     """
     if resume != 'auto' and not osp.isfile(resume):
-        raise FileNotFoundError(f'--resume {resume}: no such file.')
+        raise MissingFile(f'--resume {resume}: no such file.')
     cfg.resume = True
     cfg.load_from = None if resume == 'auto' else resume
 
@@ -261,7 +260,7 @@ def add_tensorboard(cfg: Config) -> None:
     try:
         import tensorboard  # noqa: F401
     except ImportError:
-        raise ValueError(
+        raise UserError(
             '--tensorboard needs the package tensorboard: `pip install tensorboard`.'
         ) from None
     visualizer = cfg.get('visualizer') or dict(type='UniversalVisualizer')

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from dense_ssl.cli.clean_errors import own_message
+from dense_ssl.cli.clean_errors import user_error
 from dense_ssl.cli.config_file import load_config as read_config
 from dense_ssl.cli.config_options import check_options, flatten, open_sections
 from dense_ssl.errors import TransferError
@@ -23,7 +23,7 @@ def as_transfer_error() -> Iterator[None]:
     except TransferError:
         raise
     except (ValueError, OSError) as error:
-        message = own_message(error)
+        message = user_error(error)
         if message is None:
             raise
         raise TransferError(message) from error
@@ -39,7 +39,7 @@ def load_config(path: str) -> Config:
         return read_config(path)
     except Exception as error:  # whatever a config, being code, raises
         raise TransferError(
-            own_message(error) or f'config {path} cannot be read: {type(error).__name__}: {error}'
+            user_error(error) or f'config {path} cannot be read: {type(error).__name__}: {error}'
         ) from error
 
 

@@ -7,6 +7,7 @@ import torch
 from mmengine.config import Config
 
 from dense_ssl.engine.runner import checkpointed_stages
+from dense_ssl.errors import UserError
 
 from .device_color import leave_colours_to_device
 from .launch import set_resume
@@ -74,11 +75,11 @@ def merge_train_arguments(cfg: Config, args: argparse.Namespace) -> None:
     """Merge the options into ``cfg``, in place.
 
     Raises:
-        ValueError: ``--amp`` without CUDA, ``--accumulate`` below 1,
+        UserError: ``--amp`` without CUDA, ``--accumulate`` below 1,
             ``--colour device`` with another data preprocessor,
             ``--checkpoint-activations`` for a backbone that is no ResNet,
             ``--auto-scale-lr`` with a config that states no base batch size.
-        FileNotFoundError: ``--resume`` names no file.
+        MissingFile: ``--resume`` names no file.
     """
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
@@ -90,7 +91,7 @@ def merge_train_arguments(cfg: Config, args: argparse.Namespace) -> None:
         _set_amp(cfg, args.amp)
     if args.accumulate is not None:
         if args.accumulate < 1:
-            raise ValueError(
+            raise UserError(
                 f'--accumulate {args.accumulate}: give a whole number of iterations from 1 on.'
             )
         counts = cfg.optim_wrapper.get('accumulative_counts', 1)
@@ -99,7 +100,7 @@ def merge_train_arguments(cfg: Config, args: argparse.Namespace) -> None:
     _set_speed(cfg, args)
     if args.auto_scale_lr:
         if 'base_batch_size' not in (cfg.get('auto_scale_lr') or {}):
-            raise ValueError(
+            raise UserError(
                 '--auto-scale-lr: the config does not set auto_scale_lr.base_batch_size.'
             )
         cfg.auto_scale_lr.enable = True
@@ -113,7 +114,7 @@ def merge_train_arguments(cfg: Config, args: argparse.Namespace) -> None:
 
 def _set_amp(cfg: Config, dtype: str) -> None:
     if dtype == 'float16' and not torch.cuda.is_available():
-        raise ValueError(
+        raise UserError(
             '--amp float16 needs a CUDA device, and there is '
             'none: say --amp bfloat16, or leave --amp out to '
             'train in float32.'
@@ -135,7 +136,7 @@ def _set_colour(cfg: Config, where: Optional[str]) -> None:
             return
         where = 'device'
     if where == 'device' and not able:
-        raise ValueError(
+        raise UserError(
             '--colour device needs data_preprocessor.type='
             "'DenseDataPreprocessor', which applies the colours."
         )

@@ -5,6 +5,8 @@ import os.path as osp
 from collections import Counter
 from collections.abc import Sequence
 
+from dense_ssl.errors import MissingFile, UserError
+
 __all__ = ['EXTENSIONS', 'find_images', 'read_list']
 
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.pgm', '.tif', '.tiff', '.webp', '.gif')
@@ -21,16 +23,16 @@ def find_images(root: str, extensions: Sequence[str] = EXTENSIONS) -> list[str]:
         extensions (Sequence[str]): Wanted ends of names, in any case.
 
     Raises:
-        FileNotFoundError: The folder does not exist, or holds no image.
-        NotADirectoryError: It is a file.
+        MissingFile: The folder does not exist, or holds no image.
+        UserError: It is a file.
     """
     remedy = 'set data_root to the folder of your images (--cfg-options data_root=DIR)'
     if not osp.exists(root):
-        raise FileNotFoundError(
+        raise MissingFile(
             f'the image folder {root!r} does not exist (looked in {osp.abspath(root)!r}): {remedy}'
         )
     if not osp.isdir(root):
-        raise NotADirectoryError(
+        raise UserError(
             f'{root!r} is a file, not a folder of images: {remedy}, or, if it '
             'lists images, set ann_file to it and data_root to their folder'
         )
@@ -58,7 +60,7 @@ def find_images(root: str, extensions: Sequence[str] = EXTENSIONS) -> list[str]:
     if not images:
         common = sorted(others.items(), key=lambda item: (-item[1], item[0]))
         found = ', '.join(f'{count} x {extension}' for extension, count in common[:8])
-        raise FileNotFoundError(
+        raise MissingFile(
             f'the folder {root!r} '
             f'{f"holds no image, only {found}" if found else "is empty"}. '
             f'Images are files that end in {", ".join(wanted)} (extensions): '
@@ -74,11 +76,11 @@ def read_list(list_file: str, root: str) -> list[str]:
     that start with ``#`` are passed over.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It names nothing, or is not text.
+        MissingFile: There is no such file.
+        UserError: It names nothing, or is not text.
     """
     if not osp.isfile(list_file):
-        raise FileNotFoundError(
+        raise MissingFile(
             f'the list of images {list_file!r} (ann_file) does not exist; a '
             'relative name is looked for in data_root'
         )
@@ -87,10 +89,10 @@ def read_list(list_file: str, root: str) -> list[str]:
     with open(list_file, encoding='utf-8-sig', errors='surrogateescape') as file:
         lines = [line.strip() for line in file]
     if any('\0' in line for line in lines):
-        raise ValueError(f'{list_file!r} (ann_file) is not a text file: it has zero bytes')
+        raise UserError(f'{list_file!r} (ann_file) is not a text file: it has zero bytes')
     names = [line for line in lines if line and not line.startswith('#')]
     if not names:
-        raise ValueError(
+        raise UserError(
             f'the list of images {list_file!r} (ann_file) names no file: write one path a line'
         )
     return [osp.join(root, name) for name in names]

@@ -8,12 +8,14 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torchvision.io import decode_jpeg, read_file
 
+from dense_ssl.errors import UserError
+
 from .packed import read_packed, split_packed
 
 __all__ = ['UnreadableImage', 'read_rgb', 'check_image']
 
 
-class UnreadableImage(OSError):
+class UnreadableImage(UserError, OSError):
     """An image file cannot be used; the message names the file and why.
 
     Takes the finished message only, so that it survives the trip from a
@@ -57,7 +59,7 @@ def _wide_to_8bit(values: np.ndarray) -> np.ndarray:
     """
     low, high = values.min(), values.max()
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise ValueError('it holds values that are not finite')
+        raise UserError('it holds values that are not finite')
     if values.dtype.kind in 'iu' and low >= 0 and high <= 65535:
         low, high = 0, 65535
     elif values.dtype.kind == 'f' and low >= 0 and high <= 255:

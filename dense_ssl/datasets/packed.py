@@ -22,6 +22,8 @@ from typing import Optional
 
 import numpy as np
 
+from dense_ssl.errors import MissingFile, UserError
+
 __all__ = ['SUFFIX', 'Pack', 'is_pack', 'list_pack', 'open_pack', 'read_packed', 'split_packed']
 
 SUFFIX = '.tar'
@@ -39,7 +41,7 @@ class Pack:
         path (str): The file.
 
     Raises:
-        ValueError: It is no pack, is not complete or of another version.
+        UserError: It is no pack, is not complete or of another version.
     """
 
     def __init__(self, path: str) -> None:
@@ -50,14 +52,14 @@ class Pack:
         size = os.fstat(self.file.fileno()).st_size
         end = find_end(self.read(max(0, size - TAIL), TAIL))
         if end is None:
-            raise ValueError(
+            raise UserError(
                 f'the pack {path} is not complete: run '
                 'tools/convert/pack_images.py again with the same folder, it '
                 'goes on where it stopped'
             )
         version, self.index_start, index_size = end
         if version != VERSION:
-            raise ValueError(
+            raise UserError(
                 f'{path} is a pack of version {version}, this code reads '
                 f'version {VERSION}: pack the images again'
             )
@@ -78,12 +80,12 @@ class Pack:
         """Where a file begins, and its size.
 
         Raises:
-            FileNotFoundError: The pack holds no file of that name.
+            MissingFile: The pack holds no file of that name.
         """
         wanted = os.fsencode(name)
         i = bisect_left(range(len(self)), wanted, key=self.name)
         if i == len(self) or self.name(i) != wanted:
-            raise FileNotFoundError(f'{self.path} holds no {name}')
+            raise MissingFile(f'{self.path} holds no {name}')
         return self.offsets[i], self.sizes[i]
 
     def read(self, start: int, size: int) -> bytearray:
@@ -106,7 +108,7 @@ _opened: dict[str, Pack] = {}
 def check_begin(head: bytes, path: str) -> None:
     """Raise ValueError unless ``head`` is how a pack begins."""
     if bytes(head[:100]).rstrip(b'\0') != BEGIN.encode():
-        raise ValueError(
+        raise UserError(
             f'{path} is not a pack of images: it was not written by tools/convert/pack_images.py'
         )
 
@@ -138,7 +140,7 @@ def open_pack(path: str) -> Pack:
     """The pack as it now is, for the reads that follow.
 
     Raises:
-        ValueError: See :class:`Pack`.
+        UserError: See :class:`Pack`.
     """
     pack = _opened[path] = Pack(path)
     return pack
@@ -148,15 +150,15 @@ def list_pack(path: str, extensions: Sequence[str]) -> list[str]:
     """Paths of a pack's images, in the order of the folder it was made of.
 
     Raises:
-        FileNotFoundError: No name ends in one of ``extensions``.
-        ValueError: See :class:`Pack`.
+        MissingFile: No name ends in one of ``extensions``.
+        UserError: See :class:`Pack`.
     """
     wanted = tuple(extension.lower() for extension in extensions)
     pack = open_pack(path)
     names = [os.fsdecode(pack.name(i)) for i in range(len(pack))]
     images = [name for name in names if name.lower().endswith(wanted)]
     if not images:
-        raise FileNotFoundError(
+        raise MissingFile(
             f'none of the {len(names)} files in the pack {path} ends in '
             f'{", ".join(wanted)} (extensions)'
         )
@@ -167,8 +169,8 @@ def read_packed(path: str, name: str) -> bytearray:
     """The bytes of one file of a pack.
 
     Raises:
-        FileNotFoundError: The pack holds no file of that name.
-        ValueError: See :class:`Pack`.
+        MissingFile: The pack holds no file of that name.
+        UserError: See :class:`Pack`.
     """
     pack = _opened.get(path) or open_pack(path)
     return pack.read(*pack.place(name))

@@ -12,6 +12,8 @@ from typing import BinaryIO, Callable, Union
 
 import numpy as np
 
+from dense_ssl.errors import UserError
+
 from .image_listing import EXTENSIONS, find_images
 from .image_reading import UnreadableImage, check_image
 from .packed import BEGIN, END, END_LINE, INDEX, SUFFIX, TAIL, VERSION, Pack, check_begin, find_end
@@ -47,26 +49,26 @@ def pack_images(
         list[str]: Messages on the files that were left out.
 
     Raises:
-        BlockingIOError: Another process writes the pack.
-        FileNotFoundError, NotADirectoryError: See
+        UserError: Another process writes the pack.
+        MissingFile, UserError: See
             :func:`~dense_ssl.datasets.image_listing.find_images`.
         UnreadableImage: More files are unreadable than allowed.
-        ValueError: ``out`` was not made of this folder as it is now, or is
+        UserError: ``out`` was not made of this folder as it is now, or is
             no pack, or is not named ``*.tar``.
     """
     if not 0 <= max_unreadable_fraction < 1:
-        raise ValueError(
+        raise UserError(
             f'max_unreadable_fraction must lie in [0, 1), got {max_unreadable_fraction}'
         )
     if not out.endswith(SUFFIX) or osp.isdir(out):
-        raise ValueError(f'{out}: a pack is a file named *{SUFFIX}')
+        raise UserError(f'{out}: a pack is a file named *{SUFFIX}')
     folder = osp.normpath(folder)
     names = [osp.relpath(path, folder) for path in find_images(folder, extensions)]
     with open(out, 'r+b' if osp.exists(out) else 'w+b') as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise BlockingIOError(f'another process writes {out}') from error
+            raise UserError(f'another process writes {out}') from error
         places, end, complete = _state(file, out)
         _check_same(folder, names, places, out)
         todo = [name for name in names if name not in places]
@@ -128,7 +130,7 @@ def _check_same(folder: str, names: list[str], places: Places, out: str) -> None
     ]
     for files, what in ((gone, 'is not in'), (changed, 'is different in')):
         if files:
-            raise ValueError(
+            raise UserError(
                 f'{out} holds {len(files)} images that this folder has not: '
                 f'{min(files)} {what} {folder}. Name another pack, or delete '
                 'this one'

@@ -11,6 +11,7 @@ import torch
 from mmengine.logging import print_log
 from mmpretrain.datasets import CustomDataset
 
+from dense_ssl.errors import UserError
 from dense_ssl.registry import DATASETS
 
 from .image_listing import EXTENSIONS, find_images, read_list
@@ -59,10 +60,10 @@ class UnlabelledImages(CustomDataset):
             e.g. ``indices``.
 
     Raises:
-        FileNotFoundError, NotADirectoryError: The folder or the list does not
+        MissingFile, UserError: The folder or the list does not
             exist, or there is no image.
         UnreadableImage: More files are unreadable than allowed.
-        ValueError: Images are too small (see ``min_size``), or an argument
+        UserError: Images are too small (see ``min_size``), or an argument
             makes no sense.
     """
 
@@ -79,20 +80,20 @@ class UnlabelledImages(CustomDataset):
         **kwargs,
     ):
         if not (data_root or ann_file):
-            raise ValueError(
+            raise UserError(
                 'UnlabelledImages needs data_root, the folder of '
                 'the images (--cfg-options data_root=DIR)'
             )
         if not 0 <= max_unreadable_fraction < 1:
-            raise ValueError(
+            raise UserError(
                 f'max_unreadable_fraction must lie in [0, 1), got {max_unreadable_fraction}'
             )
         if verify != 'auto' and not isinstance(verify, (bool, int)):
-            raise ValueError(
+            raise UserError(
                 f"verify must be True, False, 'auto' or a number of files, got {verify!r}"
             )
         if min_size != 'auto' and not isinstance(min_size, int):
-            raise ValueError(f"min_size must be 'auto' or a number of pixels, got {min_size!r}")
+            raise UserError(f"min_size must be 'auto' or a number of pixels, got {min_size!r}")
         self.max_unreadable_fraction = max_unreadable_fraction
         self.verify = verify
         self.min_size = min_size
@@ -211,7 +212,7 @@ class UnlabelledImages(CustomDataset):
         if self.min_size != 'auto':
             small = _smaller(sizes, self.min_size)
             if small:
-                raise ValueError(
+                raise UserError(
                     f'{len(small)} of {len(sizes)} images have a side shorter '
                     f'than min_size={self.min_size} pixels:\n{_listed(small)}'
                     '\nRemove them or lower min_size'
@@ -239,7 +240,7 @@ class UnlabelledImages(CustomDataset):
                     'use smaller views, which loses nothing and saves '
                     f'time (--cfg-options view_size={smaller}), or {remedy}'
                 )
-            raise ValueError(
+            raise UserError(
                 f'the images of {folder} are smaller than the views of {view} '
                 f'pixels: the median of the shorter side is {typical}:\n'
                 f'{_listed(small)}\n{remedy[0].upper()}{remedy[1:]}'

@@ -6,6 +6,8 @@ import torch
 import torch.distributed as dist
 from mmengine.config import Config, ConfigDict
 
+from dense_ssl.errors import UserError
+
 __all__ = ['join_process_group', 'prepare_devices', 'settle_devices']
 
 # Processes on this machine, as each launcher tells them.
@@ -23,7 +25,7 @@ def settle_devices(cfg: Config) -> list[str]:
         What was changed, one line each, for the log.
 
     Raises:
-        ValueError: A launcher other than torchrun without CUDA, or more
+        UserError: A launcher other than torchrun without CUDA, or more
             processes on this machine than it has GPUs.
     """
     if cfg.launcher == 'none':
@@ -32,7 +34,7 @@ def settle_devices(cfg: Config) -> list[str]:
         _check_gpus(cfg.launcher)
         return []
     if cfg.launcher != 'pytorch':
-        raise ValueError(
+        raise UserError(
             f'--launcher {cfg.launcher} needs CUDA devices, and '
             'there is none. On CPU use tools/dist_train.sh.'
         )
@@ -75,7 +77,7 @@ def _check_gpus(launcher: str) -> None:
     processes = int(os.environ.get(_LOCAL_SIZE.get(launcher, ''), 1))
     gpus = torch.cuda.device_count()
     if processes > max(gpus, 1):
-        raise ValueError(
+        raise UserError(
             f'{processes} processes were started on this machine, which has '
             f'{gpus} visible GPU(s): each process needs its own. Start '
             f'{gpus}, or make more visible by CUDA_VISIBLE_DEVICES.'

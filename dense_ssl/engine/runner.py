@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from dense_ssl.errors import UserError
 from dense_ssl.registry import RUNNERS
 
 __all__ = ['FastRunner', 'checkpoint_activations', 'checkpointed_stages']
@@ -38,12 +39,12 @@ class FastRunner(Runner):
         """Prepare, then wrap as the original does.
 
         Raises:
-            ValueError: Options that exclude each other.
+            UserError: Options that exclude each other.
         """
         speed = self.cfg.get('speed') or {}
         if speed.get('compile') and speed.get('checkpoint'):
             # The compiler wants another kind of context for recomputation.
-            raise ValueError(
+            raise UserError(
                 'speed.compile and speed.checkpoint (--compile and '
                 '--checkpoint-activations) do not work together: leave one '
                 'of them out'
@@ -105,11 +106,11 @@ def checkpointed_stages(backbone: dict) -> list[str]:
     """Modules whose activations are worth recomputing: a ResNet's stages.
 
     Raises:
-        ValueError: The backbone is no ResNet.
+        UserError: The backbone is no ResNet.
     """
     kind = str(backbone.get('type', ''))
     if 'ResNet' not in kind and 'ResNeXt' not in kind:
-        raise ValueError(
+        raise UserError(
             f'--checkpoint-activations knows ResNets only, not {kind}: name '
             "the modules in the config, runner_type='dense_ssl.FastRunner', "
             "speed=dict(checkpoint=['backbone.stages'])"

@@ -1,3 +1,5 @@
-from dense_ssl.finetune.voc_metric import VOCDetectionMetric, mean_precisions
+"""How good frozen features are, without fine-tuning."""
 
-__all__ = ['VOCDetectionMetric', 'mean_precisions']
+from .knn import knn_accuracy
+
+__all__ = ['knn_accuracy']

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dense_ssl.errors import UserError
+
 
 def knn_accuracy(
     train: Tensor,
@@ -34,9 +36,7 @@ def knn_accuracy(
         Accuracy in percent by k.
     """
     if not len(train) or not len(test):
-        raise ValueError(
-            f'{len(train)} training and {len(test)} test features: both must be there.'
-        )
+        raise UserError(f'{len(train)} training and {len(test)} test features: both must be there.')
     train, test = F.normalize(train, dim=1), F.normalize(test, dim=1)
     most = min(max(neighbours), len(train))
     classes = int(torch.cat([train_labels, test_labels]).max()) + 1

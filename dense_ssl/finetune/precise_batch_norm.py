@@ -6,6 +6,7 @@ from mmengine.model import is_model_wrapper
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from dense_ssl.errors import UserError
 from dense_ssl.registry import HOOKS
 
 
@@ -27,7 +28,7 @@ class PreciseBatchNormHook(Hook):
 
     def __init__(self, iterations: int = 200) -> None:
         if iterations < 1:
-            raise ValueError(
+            raise UserError(
                 f'iterations={iterations} must be positive; leave the hook out instead.'
             )
         self.iterations = iterations

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dense_ssl.errors import UserError
 from dense_ssl.registry import MODELS
 
 from .geometry import cell_distance
@@ -110,7 +111,7 @@ class GeometricCorrespondence(Correspondence):
     def __init__(self, radius: float = 0.7) -> None:
         super().__init__()
         if radius <= 0:
-            raise ValueError(f'radius={radius} must be positive')
+            raise UserError(f'radius={radius} must be positive')
         self.radius = radius
         self.least = -radius
 

@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from mmengine.dist import all_gather, get_world_size
 from torch import Tensor, nn
 
+from dense_ssl.errors import UserError
+
 
 def gather_batch(x: Tensor) -> Tensor:
     """``x`` (N, ...) of all processes, rank order, (N * world, ...)."""
@@ -55,7 +57,7 @@ class FeatureQueue(nn.Module):
     def resize(self, length: int) -> None:
         """Start anew with ``length`` random keys."""
         if length < 1:
-            raise ValueError(f'queue length {length} must be positive')
+            raise UserError(f'queue length {length} must be positive')
         self.features = F.normalize(self.features.new_empty(length, self.dim).normal_(), dim=1)
         self.written.zero_()
         self._written = 0

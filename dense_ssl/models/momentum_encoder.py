@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from dense_ssl.errors import UserError
+
 _followers: 'weakref.WeakSet[MomentumEncoder]' = weakref.WeakSet()
 
 
@@ -57,8 +59,8 @@ class MomentumEncoder(nn.Module):
             updates after the optimiser step (MCL).
 
     Raises:
-        ValueError: If a momentum looks like the weight of the *new* value.
-        RuntimeError: At the first update, if a schedule lacks its length
+        UserError: If a momentum looks like the weight of the *new* value.
+        UserError: At the first update, if a schedule lacks its length
             (:meth:`set_total_steps`).
     """
 
@@ -72,7 +74,7 @@ class MomentumEncoder(nn.Module):
         super().__init__()
         for key, value in dict(momentum=momentum, end_momentum=end_momentum).items():
             if value is not None and not 0.5 <= value <= 1:
-                raise ValueError(
+                raise UserError(
                     f'{key}={value}: momentum is the weight of the old value '
                     'and lies in [0.5, 1], as in the papers (0.99, 0.999). '
                     'If your value is the weight of the new one '
@@ -111,7 +113,7 @@ class MomentumEncoder(nn.Module):
     def set_total_steps(self, total_steps: int) -> None:
         """Tell the schedule K, the number of optimiser steps of the run."""
         if total_steps < 1:
-            raise ValueError(f'total_steps={total_steps} must be positive')
+            raise UserError(f'total_steps={total_steps} must be positive')
         self.total_steps = total_steps
 
     def current_momentum(self) -> float:
@@ -119,7 +121,7 @@ class MomentumEncoder(nn.Module):
         if self.end_momentum is None:
             return self.momentum
         if self.total_steps is None:
-            raise RuntimeError(
+            raise UserError(
                 'the momentum schedule does not know its length: add '
                 "dict(type='MomentumScheduleHook') to custom_hooks, or call "
                 'momentum_encoder.set_total_steps(n)'

@@ -5,6 +5,7 @@ from typing import Optional
 import torch
 from torch import Tensor, nn
 
+from dense_ssl.errors import UserError
 from dense_ssl.registry import MODELS
 
 
@@ -30,11 +31,11 @@ def cut_cells(maps: Tensor, ratio: int) -> Tensor:
         Tensor: (M * ratio^2, C, H / ratio, W / ratio), cells row-major.
 
     Raises:
-        ValueError: If the map does not cut into equal cells.
+        UserError: If the map does not cut into equal cells.
     """
     m, c, height, width = maps.shape
     if height % ratio or width % ratio:
-        raise ValueError(
+        raise UserError(
             f'a map of {height}x{width} does not cut into {ratio}x{ratio} '
             'equal cells: give the views a size (view_size) that is a '
             "multiple of the backbone's last stride (32 for a ResNet), and "
@@ -56,7 +57,7 @@ def draw_cells(
     drawn equally often, up to one (MCL, released code).
     """
     if batch_size < 1 or num_cells < 1:
-        raise ValueError(f'{num_cells} cells cannot be filled from {batch_size} images')
+        raise UserError(f'{num_cells} cells cannot be filled from {batch_size} images')
     drawn_on = device if generator is None else generator.device
     order = torch.randperm(num_cells, generator=generator, device=drawn_on)
     return (order % batch_size).to(device)
@@ -80,12 +81,12 @@ def assemble(
         Tensor: (M, C, montage_size, montage_size).
 
     Raises:
-        ValueError: If the images are not square, or the sizes do not fit.
+        UserError: If the images are not square, or the sizes do not fit.
     """
     height, width = images.shape[-2:]
     size = montage_size or height
     if height != width:
-        raise ValueError(
+        raise UserError(
             f'montages are made of square images, got {height}x{width}: set one number as view_size'
         )
     if size == ratio * height:
@@ -93,13 +94,13 @@ def assemble(
     elif size == height and size % ratio == 0:
         step = ratio
     elif size == height:
-        raise ValueError(
+        raise UserError(
             f'images of {size} pixels do not divide into '
             f'{ratio} cells a side: use a view_size that is a '
             f'multiple of {ratio}'
         )
     else:
-        raise ValueError(
+        raise UserError(
             f'images of {height} pixels make no montage of {size} pixels at '
             f'ratio {ratio}: give them {size} pixels (subsampled here) or '
             f'{size / ratio:g} (direct)'
@@ -121,7 +122,7 @@ class MontageAssembler(nn.Module):
     def __init__(self, ratio: int) -> None:
         super().__init__()
         if not isinstance(ratio, int) or ratio < 1:
-            raise ValueError(f'ratio={ratio} must be a positive integer')
+            raise UserError(f'ratio={ratio} must be a positive integer')
         self.ratio = ratio
 
     def forward(
@@ -145,7 +146,7 @@ class MontageAssembler(nn.Module):
             index of each cell's image, int64 (M, ratio^2), row-major.
 
         Raises:
-            ValueError: If sizes do not fit, or there is nothing to fill or
+            UserError: If sizes do not fit, or there is nothing to fill or
                 to fill with.
         """
         labels = draw_cells(

@@ -6,6 +6,8 @@ from typing import NamedTuple, Optional
 import torch
 from torch import Tensor, nn
 
+from dense_ssl.errors import UserError
+
 from .montage import MontageAssembler
 
 
@@ -36,7 +38,7 @@ class MontageLevels(nn.Module):
             each level, descending.
 
     Raises:
-        ValueError: If the lists do not fit together.
+        UserError: If the lists do not fit together.
     """
 
     def __init__(
@@ -44,28 +46,28 @@ class MontageLevels(nn.Module):
     ) -> None:
         super().__init__()
         if not len(ratios) == len(shares) == len(fpn_levels) > 0:
-            raise ValueError(
+            raise UserError(
                 f'ratios={ratios}, shares={shares} and fpn_levels='
                 f'{fpn_levels} need one entry for each level'
             )
         if ratios[0] != 1 or shares[0] != 1:
-            raise ValueError(
+            raise UserError(
                 'level 0 holds the plain images, whose embeddings are the '
                 f'targets: ratios[0]={ratios[0]} and shares[0]={shares[0]} '
                 'must be 1'
             )
         if min(shares) <= 0:
-            raise ValueError(
+            raise UserError(
                 f'shares={shares}: a level cannot be filled '
                 'with a share of 0 or less; drop the level'
             )
         if list(fpn_levels) != sorted(set(fpn_levels), reverse=True):
-            raise ValueError(
+            raise UserError(
                 f'fpn_levels={fpn_levels} must descend: each '
                 'level reads a finer map than the one before'
             )
         if min(fpn_levels) < 0:
-            raise ValueError(f'fpn_levels={fpn_levels} must not be negative')
+            raise UserError(f'fpn_levels={fpn_levels} must not be negative')
         self.assemblers = nn.ModuleList(MontageAssembler(r) for r in ratios)
         self.shares = tuple(shares)
         self.fpn_levels = tuple(fpn_levels)
@@ -93,11 +95,11 @@ class MontageLevels(nn.Module):
             generator (torch.Generator, optional): Source of the draws.
 
         Raises:
-            ValueError: If there is not one view for each level, or sizes do
+            UserError: If there is not one view for each level, or sizes do
                 not fit.
         """
         if len(views) != len(self):
-            raise ValueError(
+            raise UserError(
                 f'{len(views)} views for {len(self)} levels: '
                 'num_views of GeometricMultiView is twice the levels'
             )

@@ -7,6 +7,8 @@ from typing import Optional
 import cv2
 import numpy as np
 
+from dense_ssl.errors import UserError
+
 from .classes import IGNORE, STUFF, THINGS
 from .shapes import OUTLINES, coverage
 from .textures import two_colours, value_noise
@@ -179,10 +181,10 @@ def render_scene(
         nearly hidden are left out, so there may be fewer than ``labels``.
 
     Raises:
-        ValueError: If ``size`` is below 32.
+        UserError: If ``size`` is below 32.
     """
     if size < 32:
-        raise ValueError(f'scenes need a size of at least 32 px, got {size}')
+        raise UserError(f'scenes need a size of at least 32 px, got {size}')
     rng = np.random.default_rng(list(seed))
     image, semantic = _background(rng, size)
     if labels is None:

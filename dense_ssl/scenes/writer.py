@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from pycocotools import mask as mask_utils
 
+from dense_ssl.errors import UserError
+
 from .classes import THINGS, coco_categories
 from .render import render_scene
 
@@ -160,7 +162,7 @@ def _prepare(root: Path, manifest: dict) -> bool:
         for name in FOLDERS:
             shutil.rmtree(root / name, ignore_errors=True)
     elif root.exists() and any(root.iterdir()):
-        raise FileExistsError(
+        raise UserError(
             f'{root} is not empty and holds no {MANIFEST} of a scenes data '
             'set; choose another folder, or empty this one first'
         )
@@ -208,8 +210,8 @@ def write_scenes(
         Path: ``root``.
 
     Raises:
-        FileExistsError: If ``root`` holds other things than such a data set.
-        ValueError: If ``size`` is below 32 or a number is negative.
+        UserError: If ``root`` holds other things than such a data set.
+        UserError: If ``size`` is below 32 or a number is negative.
     """
     numbers = dict(
         num_unlabelled=num_unlabelled,
@@ -220,9 +222,9 @@ def write_scenes(
     )
     for name, value in numbers.items():
         if value < 0:
-            raise ValueError(f'{name} must not be negative, got {value}')
+            raise UserError(f'{name} must not be negative, got {value}')
     if size < 32:
-        raise ValueError(f'scenes need a size of at least 32 px, got {size}')
+        raise UserError(f'scenes need a size of at least 32 px, got {size}')
 
     root = Path(root)
     by_class = dict(train=num_by_class * len(THINGS), val=-(-num_by_class // 4) * len(THINGS))

@@ -4,7 +4,6 @@ Needs neither mmdet nor mmseg.
 """
 
 from dense_ssl.errors import TransferError
-from dense_ssl.finetune.precise_batch_norm import PreciseBatchNormHook
 
 from .checkpoint import Checkpoint, read_checkpoint
 from .hook import HOOK_TYPE, PretrainedTransferHook, prepare_transfer
@@ -27,5 +26,4 @@ __all__ = [
     'load_part',
     'load_parts',
     'match_parts',
-    'PreciseBatchNormHook',
 ]

@@ -6,6 +6,7 @@ from typing import Union
 
 import numpy as np
 
+from dense_ssl.errors import UserError
 from dense_ssl.transfer import TransferError
 from dense_ssl.transfer.checkpoint import read_file
 
@@ -54,14 +55,14 @@ def draw_curves(runs: dict[str, dict[str, np.ndarray]], names: Sequence[str], wi
         matplotlib.figure.Figure
 
     Raises:
-        ValueError: A name that no run logged.
+        UserError: A name that no run logged.
     """
     from matplotlib.figure import Figure
 
     logged: list[str] = sorted(set().union(*runs.values()))
     missing = [name for name in names if name not in logged]
     if missing:
-        raise ValueError(f'{", ".join(missing)}: not logged. There is {", ".join(logged)}')
+        raise UserError(f'{", ".join(missing)}: not logged. There is {", ".join(logged)}')
     figure = Figure(figsize=(4 * len(names), 3), layout='constrained')
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names):
         for label, scalars in runs.items():

@@ -4,6 +4,7 @@ import torch
 from mmengine.config import Config
 from torchvision.utils import make_grid
 
+from dense_ssl.errors import UserError
 from dense_ssl.models.montage_levels import MontageLevels
 from dense_ssl.registry import DATASETS, MODELS
 
@@ -25,17 +26,17 @@ def montage_picture(
         ``rows`` rows of the first side, the others of the second.
 
     Raises:
-        ValueError: If the folder holds less than B images, or the config is
+        UserError: If the folder holds less than B images, or the config is
             none of MCL.
     """
     if 'ratios' not in cfg.model:
-        raise ValueError(
+        raise UserError(
             f'model.type={cfg.model.type} makes no montages: use a config of configs/mcl'
         )
     dataset = cfg.train_dataloader.dataset
     dataset = DATASETS.build(dict(dataset, data_root=data_root, _scope_='dense_ssl'))
     if len(dataset) < batch_size:
-        raise ValueError(
+        raise UserError(
             f'{data_root} holds {len(dataset)} images, the batch '
             f'is of {batch_size}: lower --batch-size'
         )

@@ -3,7 +3,7 @@ import torch
 from mmengine.config import Config
 from torch.utils.data import DataLoader, Dataset
 
-from dense_ssl.cli.clean_errors import clean_errors, own_message
+from dense_ssl.cli.clean_errors import clean_errors, user_error
 from dense_ssl.cli.config_options import check_options
 from dense_ssl.cli.launch import load_config
 
@@ -41,14 +41,14 @@ def test_wrapped_own_error():
         except FileNotFoundError as error:
             raise TypeError('class `X`: ...') from error
 
-    assert own_message(caught(build)).startswith('no config file none.py')
+    assert str(user_error(caught(build))).startswith('no config file none.py')
 
 
 def test_own_error_from_a_worker():
     loader = DataLoader(Refusing(), num_workers=1)
     error = caught(lambda: next(iter(loader)))
-    assert own_message(error).startswith('--cfg-options model.dept: ')
-    assert 'Traceback' not in own_message(error)
+    assert str(user_error(error)).startswith('--cfg-options model.dept: ')
+    assert 'Traceback' not in str(user_error(error))
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_own_error_from_a_worker():
     ],
 )
 def test_unexpected_errors_keep_their_traceback(function):
-    assert own_message(caught(function)) is None
+    assert user_error(caught(function)) is None
     with pytest.raises(Exception) as kept, clean_errors():
         function()
     assert not isinstance(kept.value, SystemExit)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from dense_ssl.cli.finetune_options import add_arguments
+from dense_ssl.cli.finetune_options import add_arguments, build_config
 from dense_ssl.cli.merge_options import load_config, merge_options
-from dense_ssl.finetune import build_config, fine_tune
+from dense_ssl.finetune import fine_tune
 from dense_ssl.transfer import TransferError
 
 ROOT = Path(__file__).parents[2]

@@ -17,6 +17,7 @@ from PIL import Image
 from dense_ssl.datasets import UnlabelledImages, UnreadableImage, packing
 from dense_ssl.datasets.packed import read_packed
 from dense_ssl.datasets.packing import pack_images
+from dense_ssl.errors import UserError
 from tests.engine import runs
 
 from .images import blobs, cut, write_images
@@ -225,7 +226,7 @@ class TestWriting:
         out = str(tmp_path / 'all.tar')
 
         def again(*done):
-            with pytest.raises(BlockingIOError, match='another process'):
+            with pytest.raises(UserError, match='another process'):
                 pack_images(str(root), out)
 
         pack_images(str(root), out, report=again)

@@ -11,6 +11,7 @@ from mmengine.logging import MMLogger
 from PIL import Image
 
 from dense_ssl.datasets import UnlabelledImages, UnreadableImage
+from dense_ssl.errors import UserError
 from dense_ssl.registry import DATASETS
 
 from .images import cut, write_images
@@ -107,7 +108,7 @@ class TestWrongFolder:
 
     def test_a_file(self, tmp_path):
         path = write_images(tmp_path, 1)[0]
-        with pytest.raises(NotADirectoryError, match='000.jpg.*data_root'):
+        with pytest.raises(UserError, match='000.jpg.*data_root'):
             UnlabelledImages(data_root=path)
 
     def test_empty(self, tmp_path):

@@ -17,7 +17,7 @@ SEGMENTATION = CONFIGS / 'mmsegmentation' / 'fcn_r50-d8_4xb2-40k_cityscapes-769x
 
 
 def options(config, tmp_path, **kwargs):
-    from dense_ssl.finetune import add_arguments
+    from dense_ssl.cli.finetune_options import add_arguments
 
     parser = argparse.ArgumentParser()
     add_arguments(parser)
@@ -82,7 +82,8 @@ def test_mask_rcnn_takes_mcl_weights_trains_and_validates(tmp_path):
     pytest.importorskip('mmdet')
     from mmdet.models.necks import FPN
 
-    from dense_ssl.finetune import build_config, fine_tune
+    from dense_ssl.cli.finetune_options import build_config
+    from dense_ssl.finetune import fine_tune
 
     ann, images = write_coco(tmp_path, images=10)
     cfg = build_config(
@@ -138,7 +139,8 @@ def test_every_part_of_mcl_lands_in_its_place():
 
 def test_boxes_alone_leave_the_mask_branch_out(tmp_path):
     pytest.importorskip('mmdet')
-    from dense_ssl.finetune import build_config, fine_tune
+    from dense_ssl.cli.finetune_options import build_config
+    from dense_ssl.finetune import fine_tune
 
     ann, images = write_coco(tmp_path, images=6, masks=False)
     cfg = build_config(
@@ -151,7 +153,8 @@ def test_boxes_alone_leave_the_mask_branch_out(tmp_path):
 @pytest.mark.parametrize('cityscapes', [False, True])
 def test_fcn_trains_validates_and_is_tested(tmp_path, cityscapes):
     pytest.importorskip('mmseg')
-    from dense_ssl.finetune import build_config, fine_tune, test
+    from dense_ssl.cli.finetune_options import build_config
+    from dense_ssl.finetune import fine_tune, test
 
     data = write_segmentation(tmp_path / 'data', cityscapes=cityscapes)
     args = options(
@@ -169,7 +172,8 @@ def test_fcn_trains_validates_and_is_tested(tmp_path, cityscapes):
 
 def test_the_wrong_depth_is_refused_before_data_are_opened(tmp_path):
     pytest.importorskip('mmseg')
-    from dense_ssl.finetune import build_config, fine_tune
+    from dense_ssl.cli.finetune_options import build_config
+    from dense_ssl.finetune import fine_tune
     from dense_ssl.transfer import TransferError
 
     torch.save(prefixed('backbone.', resnet().state_dict()), tmp_path / 'r18.pth')
@@ -183,7 +187,8 @@ def test_the_wrong_depth_is_refused_before_data_are_opened(tmp_path):
 @pytest.mark.parametrize('config,package', [(DETECTION, 'mmdet'), (SEGMENTATION, 'mmseg')])
 def test_absent_data_are_named(tmp_path, config, package, monkeypatch):
     pytest.importorskip(package)
-    from dense_ssl.finetune import build_config, fine_tune
+    from dense_ssl.cli.finetune_options import build_config
+    from dense_ssl.finetune import fine_tune
     from dense_ssl.transfer import TransferError
 
     monkeypatch.chdir(tmp_path)
@@ -208,7 +213,8 @@ def test_real_data_go_through(tmp_path, task):
     from tests.data_paths import shared_data
 
     data = shared_data() / task
-    from dense_ssl.finetune import build_config, fine_tune
+    from dense_ssl.cli.finetune_options import build_config
+    from dense_ssl.finetune import fine_tune
 
     if task == 'nuclei':
         pytest.importorskip('mmdet')

@@ -47,8 +47,8 @@ def backbone(tmp_path_factory):
 
 def shrunk(path, tmp_path, data):
     """The config as users shrink it; R101 keeps its depth."""
+    from dense_ssl.cli.finetune_options import build_config
     from dense_ssl.cli.merge_options import load_config
-    from dense_ssl.finetune import build_config
 
     pytest.importorskip(PACKAGES[path.parent.name])
     given = load_config(str(path))

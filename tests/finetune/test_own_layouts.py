@@ -26,7 +26,7 @@ def scenes():
 def data_sets(name, root, tmp_path):
     """The config, and its training and validation sets."""
     pytest.importorskip('mmdet')
-    from dense_ssl.finetune import build_config
+    from dense_ssl.cli.finetune_options import build_config
 
     cfg = build_config(
         options(
@@ -85,7 +85,7 @@ def test_voc_trains_on_difficult_objects_of_both_years(scenes, tmp_path):
 
 def figures(val, change):
     """The metric's figures if a detector found what ``change`` leaves."""
-    from dense_ssl.evaluation import VOCDetectionMetric
+    from dense_ssl.finetune.voc_metric import VOCDetectionMetric
 
     metric = VOCDetectionMetric()
     metric.dataset_meta = val.metainfo

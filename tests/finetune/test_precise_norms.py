@@ -61,7 +61,7 @@ class Watch(Hook):
 
 def test_a_detectors_run_averages_them_before_it_evaluates(tmp_path):
     pytest.importorskip('mmdet')
-    from dense_ssl.finetune import build_config
+    from dense_ssl.cli.finetune_options import build_config
 
     ann, images = write_coco(tmp_path, images=10)
     cfg = build_config(

@@ -85,7 +85,7 @@ def boxes(rows):
 
 
 def metric(images):
-    from dense_ssl.evaluation import VOCDetectionMetric
+    from dense_ssl.finetune.voc_metric import VOCDetectionMetric
 
     out = VOCDetectionMetric()
     out.dataset_meta = dict(classes=CLASSES)

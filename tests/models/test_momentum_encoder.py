@@ -8,6 +8,7 @@ import torch
 from mmengine.optim import OptimWrapper
 from torch import nn
 
+from dense_ssl.errors import UserError
 from dense_ssl.models import MomentumEncoder
 from dense_ssl.models.momentum_encoder import cosine_momentum
 
@@ -113,5 +114,5 @@ def test_refuses_the_other_convention(key, value):
 
 def test_schedule_needs_its_length():
     net, twin = make(momentum=0.99, end_momentum=1.0)
-    with pytest.raises(RuntimeError, match='MomentumScheduleHook'):
+    with pytest.raises(UserError, match='MomentumScheduleHook'):
         twin.update()

@@ -8,6 +8,7 @@ import pytest
 from pycocotools import mask as mask_utils
 from pycocotools.coco import COCO
 
+from dense_ssl.errors import UserError
 from dense_ssl.scenes import IGNORE, STUFF, THINGS, render_scene, thing_names, write_scenes
 
 COUNTS = dict(num_unlabelled=5, num_train=6, num_val=3, size=96, seed=7)
@@ -185,7 +186,7 @@ def test_other_parameters_rebuild(tmp_path):
 def test_foreign_folder_is_not_touched(tmp_path):
     (tmp_path / 'images').mkdir()
     (tmp_path / 'images' / 'mine.txt').write_text('x')
-    with pytest.raises(FileExistsError, match='choose another folder'):
+    with pytest.raises(UserError, match='choose another folder'):
         write_scenes(tmp_path, 1, 1, 1, size=32)
     assert (tmp_path / 'images' / 'mine.txt').exists()
 

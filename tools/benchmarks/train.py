@@ -4,7 +4,8 @@ import argparse
 import os
 import sys
 
-from dense_ssl.finetune import add_arguments, build_config, fine_tune
+from dense_ssl.cli.finetune_options import add_arguments, build_config
+from dense_ssl.finetune import fine_tune
 from dense_ssl.finetune.run import RANDOM, print_metrics
 from dense_ssl.transfer import TransferError
 from dense_ssl.transfer.importers import read_any

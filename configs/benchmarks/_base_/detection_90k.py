@@ -1,7 +1,7 @@
 # detectron2's 1x schedule: 90k iterations of 16 images, and what all our
 # detection benchmarks share.
 _base_ = ['mmdet::_base_/schedules/schedule_1x.py', 'mmdet::_base_/default_runtime.py']
-custom_imports = dict(imports=['dense_ssl.transfer'], allow_failed_imports=False)
+custom_imports = dict(imports=['dense_ssl.finetune'], allow_failed_imports=False)
 # Synchronised where processes are several: mmengine converts `BN` then.
 sync_bn = 'torch'
 
@@ -25,4 +25,4 @@ default_hooks = dict(
 log_processor = dict(by_epoch=False)
 # detectron2 refines the norm statistics over 200 iterations before it
 # evaluates.
-custom_hooks = [dict(type='dense_ssl.transfer.PreciseBatchNormHook', iterations=200)]
+custom_hooks = [dict(type='dense_ssl.finetune.PreciseBatchNormHook', iterations=200)]

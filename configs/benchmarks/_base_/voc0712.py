@@ -48,5 +48,5 @@ train_dataloader = dict(
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 # AP over IoU .5:.95, AP50 and AP75, by the 11-point rule (base: AP50 only).
-val_evaluator = dict(_delete_=True, type='dense_ssl.evaluation.VOCDetectionMetric')
+val_evaluator = dict(_delete_=True, type='dense_ssl.finetune.VOCDetectionMetric')
 test_evaluator = val_evaluator

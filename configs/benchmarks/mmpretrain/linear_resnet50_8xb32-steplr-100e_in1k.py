@@ -1,7 +1,7 @@
 # Linear evaluation on ImageNet: the backbone is frozen, one linear layer is
 # trained, 100 epochs of 256 images.
 _base_ = ['mmpretrain::mocov2/benchmarks/resnet50_8xb32-linear-steplr-100e_in1k.py']
-custom_imports = dict(imports=['dense_ssl.transfer'], allow_failed_imports=False)
+custom_imports = dict(imports=['dense_ssl.finetune'], allow_failed_imports=False)
 model = dict(
     backbone=dict(
         norm_eval=True,  # base: left to the stages' freezing

@@ -1,7 +1,7 @@
 # FCN-d6 R50-d16, VOC12 aug, 513 x 513 crops, 30k iterations of 16 images;
 # MoCo's recipe.
 _base_ = ['mmseg::fcn/fcn_r50-d8_4xb4-20k_voc12aug-512x512.py']
-custom_imports = dict(imports=['dense_ssl.transfer'], allow_failed_imports=False)
+custom_imports = dict(imports=['dense_ssl.finetune'], allow_failed_imports=False)
 
 # Base: `SyncBN`. mmengine synchronises where processes are several.
 norm_cfg = dict(type='BN', requires_grad=True)

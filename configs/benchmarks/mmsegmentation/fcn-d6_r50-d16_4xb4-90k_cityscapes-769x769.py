@@ -1,7 +1,7 @@
 # FCN-d6 R50-d16, Cityscapes, 769 x 769 crops, 90k iterations of 16 images;
 # MoCo's recipe.
 _base_ = ['mmseg::fcn/fcn-d6_r50-d16_4xb2-40k_cityscapes-769x769.py']
-custom_imports = dict(imports=['dense_ssl.transfer'], allow_failed_imports=False)
+custom_imports = dict(imports=['dense_ssl.finetune'], allow_failed_imports=False)
 
 # Base: `SyncBN`. mmengine synchronises where processes are several.
 norm_cfg = dict(type='BN', requires_grad=True)

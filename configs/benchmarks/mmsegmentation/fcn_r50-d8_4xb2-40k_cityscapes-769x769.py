@@ -2,7 +2,7 @@
 # of 8 images; DenseCL's recipe: SGD 0.01 with poly decay, weight decay 5e-4,
 # aligned corners, slide test, as in mmseg's base.
 _base_ = ['mmseg::fcn/fcn_r50-d8_4xb2-40k_cityscapes-769x769.py']
-custom_imports = dict(imports=['dense_ssl.transfer'], allow_failed_imports=False)
+custom_imports = dict(imports=['dense_ssl.finetune'], allow_failed_imports=False)
 
 # Base: `SyncBN`. Written like this mmengine synchronises where processes are
 # several, and one process on CPU works as well.

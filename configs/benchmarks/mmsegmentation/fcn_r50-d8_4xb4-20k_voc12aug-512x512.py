@@ -1,7 +1,7 @@
 # FCN R50-d8 with auxiliary head, VOC12 aug, 512 x 512 crops, 20k iterations
 # of 16 images; DenseCL's recipe.
 _base_ = ['mmseg::fcn/fcn_r50-d8_4xb4-20k_voc12aug-512x512.py']
-custom_imports = dict(imports=['dense_ssl.transfer'], allow_failed_imports=False)
+custom_imports = dict(imports=['dense_ssl.finetune'], allow_failed_imports=False)
 
 # Base: `SyncBN`. mmengine synchronises where processes are several.
 norm_cfg = dict(type='BN', requires_grad=True)

@@ -1,7 +1,7 @@
 # FCN R50-d8 with auxiliary head, ADE20K, 512 x 512 crops, 80k iterations of
 # 16 images.
 _base_ = ['mmseg::fcn/fcn_r50-d8_4xb4-80k_ade20k-512x512.py']
-custom_imports = dict(imports=['dense_ssl.transfer'], allow_failed_imports=False)
+custom_imports = dict(imports=['dense_ssl.finetune'], allow_failed_imports=False)
 
 # Base: `SyncBN`. mmengine synchronises where processes are several.
 norm_cfg = dict(type='BN', requires_grad=True)

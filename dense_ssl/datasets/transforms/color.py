@@ -12,6 +12,7 @@ from mmcv.transforms.utils import cache_randomness
 from PIL import Image, ImageFilter, ImageOps
 from torchvision.transforms import ColorJitter
 
+from dense_ssl.errors import UserError
 from dense_ssl.registry import TRANSFORMS
 
 __all__ = ['ColourParams', 'RandomColour', 'apply_colour']
@@ -141,9 +142,9 @@ class RandomColour(BaseTransform):
         )
         for name, prob in self.probs.items():
             if not 0 <= prob <= 1:
-                raise ValueError(f'RandomColour: {name} must lie in [0, 1], got {prob}')
+                raise UserError(f'RandomColour: {name} must lie in [0, 1], got {prob}')
         if not 0 <= blur_sigma[0] <= blur_sigma[1]:
-            raise ValueError(
+            raise UserError(
                 f'RandomColour: blur_sigma must be (least, most) and not negative, got {blur_sigma}'
             )
         self.blur_sigma = tuple(blur_sigma)

@@ -8,6 +8,7 @@ from mmcv.transforms.utils import cache_randomness
 from mmpretrain.datasets import RandomResizedCrop
 from PIL import Image
 
+from dense_ssl.errors import UserError
 from dense_ssl.registry import TRANSFORMS
 
 from .view_box import crop_to_box, flip_box
@@ -106,7 +107,7 @@ class RandomFlipWithBox(BaseTransform):
         probs = dict(prob=prob, vertical_prob=vertical_prob)
         for name, value in probs.items():
             if not 0 <= value <= 1:
-                raise ValueError(f'RandomFlipWithBox: {name} must lie in [0, 1], got {value}')
+                raise UserError(f'RandomFlipWithBox: {name} must lie in [0, 1], got {value}')
         self.prob = prob
         self.vertical_prob = vertical_prob
 

@@ -7,6 +7,7 @@ from typing import Optional, Union
 import numpy as np
 from mmpretrain.datasets import MultiView
 
+from dense_ssl.errors import UserError
 from dense_ssl.registry import TRANSFORMS
 
 from .color import ColourParams, RandomColour
@@ -47,7 +48,7 @@ class GeometricMultiView(MultiView):
             ``scale`` of their own.
 
     Raises:
-        ValueError: A crop has no size at all, a view has no box, or something
+        UserError: A crop has no size at all, a view has no box, or something
             other than a flip follows colours that are left to the device.
     """
 
@@ -71,7 +72,7 @@ class GeometricMultiView(MultiView):
         after = pipeline[pipeline.index(late[0]) + 1 :] if late else []
         for step in after:
             if not isinstance(step, RandomFlipWithBox):
-                raise ValueError(
+                raise UserError(
                     f'{type(step).__name__} follows {RandomColour.__name__}'
                     '(on_device=True), whose colours are changed after the '
                     'whole pipeline: only RandomFlipWithBox may follow'
@@ -83,7 +84,7 @@ class GeometricMultiView(MultiView):
                 continue
             step.setdefault('scale', self.view_size)
             if step['scale'] is None:
-                raise ValueError(
+                raise UserError(
                     f'the size of the views is not given: set view_size of '
                     f'{type(self).__name__}, or scale of {step["type"]}'
                 )
@@ -94,7 +95,7 @@ class GeometricMultiView(MultiView):
         views = [pipeline(dict(results)) for pipeline in self.transforms]
         missing = [i for i, v in enumerate(views) if 'view_box' not in v]
         if missing:
-            raise ValueError(
+            raise UserError(
                 f'no view_box was recorded for views {missing}: use {CROP} in their pipelines'
             )
         # Pillow's arrays are read-only, which torch warns about

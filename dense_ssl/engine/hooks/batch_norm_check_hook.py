@@ -4,6 +4,7 @@ from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 
+from dense_ssl.errors import UserError
 from dense_ssl.registry import HOOKS
 
 
@@ -19,7 +20,7 @@ class BatchNormCheckHook(Hook):
         for name, module in runner.model.named_modules():
             shared = isinstance(module, SyncBatchNorm) and get_world_size() > 1
             if isinstance(module, _BatchNorm) and not shared:
-                raise ValueError(
+                raise UserError(
                     'train_dataloader.batch_size=1 leaves batch norm '
                     f'({name}) without a batch: use at least 2 images per '
                     "process, or sync_bn='torch' on several GPUs"

@@ -3,6 +3,7 @@
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 
+from dense_ssl.errors import UserError
 from dense_ssl.registry import HOOKS
 
 
@@ -20,7 +21,7 @@ class DataCheckHook(Hook):
         if self.loader is None or len(self.loader):
             return
         images, batch = len(self.loader.dataset), self.loader.batch_size
-        raise ValueError(
+        raise UserError(
             f'{images} images make no batch of {batch} on {get_world_size()} '
             'processes: set train_dataloader.batch_size to '
             f'{max(1, images // get_world_size())} or less'

@@ -7,6 +7,7 @@ import torch
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 
+from dense_ssl.errors import UserError
 from dense_ssl.registry import HOOKS
 
 
@@ -25,7 +26,7 @@ class EpochSeedHook(Hook):
     def before_train(self, runner) -> None:
         """Refuse workers that outlive the epoch; seed the sampler."""
         if runner.train_dataloader.persistent_workers:
-            raise ValueError(
+            raise UserError(
                 'train_dataloader.persistent_workers=True makes a resumed run '
                 'differ from an uninterrupted one: set it to False, or take '
                 'EpochSeedHook out of custom_hooks'

@@ -4,6 +4,7 @@ from math import ceil
 
 from mmengine.hooks import Hook
 
+from dense_ssl.errors import UserError
 from dense_ssl.models import MomentumEncoder
 from dense_ssl.registry import HOOKS
 
@@ -20,7 +21,7 @@ class MomentumScheduleHook(Hook):
     the log.
 
     Raises:
-        ValueError: If no optimiser of the run trains the online networks.
+        UserError: If no optimiser of the run trains the online networks.
     """
 
     def before_train(self, runner) -> None:
@@ -46,7 +47,7 @@ class MomentumScheduleHook(Hook):
         for each in wrappers:
             if encoder.follows(each.optimizer):
                 return getattr(each, '_accumulative_counts', 1)
-        raise ValueError(
+        raise UserError(
             'no optimiser trains the first parameter of the online networks, '
             'so their momentum copy would never move: give all trainable '
             'parameters to one optimiser'

@@ -3,6 +3,7 @@
 from mmengine.dist import broadcast
 from mmengine.hooks import Hook
 
+from dense_ssl.errors import UserError
 from dense_ssl.models import FeatureQueue
 from dense_ssl.registry import HOOKS
 
@@ -22,7 +23,7 @@ class QueueLengthHook(Hook):
 
     def __init__(self, if_longer: str = 'error') -> None:
         if if_longer not in ('error', 'fit', 'warn'):
-            raise ValueError(f"if_longer='{if_longer}': use error, fit or warn")
+            raise UserError(f"if_longer='{if_longer}': use error, fit or warn")
         self.if_longer = if_longer
 
     def before_run(self, runner) -> None:
@@ -38,7 +39,7 @@ class QueueLengthHook(Hook):
         fitting = 1 << (images.bit_length() - 1)
         text = f'the queue of {len(queues[0])} keys is longer than the data set of {images} images'
         if self.if_longer == 'error':
-            raise ValueError(f'{text}: set model.queue_len={fitting} or less')
+            raise UserError(f'{text}: set model.queue_len={fitting} or less')
         if self.if_longer == 'warn':
             runner.logger.warning(f'{text}; model.queue_len={fitting} fits')
             return

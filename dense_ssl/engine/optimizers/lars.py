@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer
 
+from dense_ssl.errors import UserError
 from dense_ssl.registry import OPTIMIZERS
 
 
@@ -76,7 +77,7 @@ class LARS(Optimizer):
             in groups, except on a CPU.
 
     Raises:
-        ValueError: If a value is out of range.
+        UserError: If a value is out of range.
     """
 
     def __init__(
@@ -92,12 +93,12 @@ class LARS(Optimizer):
         foreach: Optional[bool] = None,
     ) -> None:
         if variant not in _VARIANTS:
-            raise ValueError(f"variant='{variant}': use one of {', '.join(_VARIANTS)}")
+            raise UserError(f"variant='{variant}': use one of {', '.join(_VARIANTS)}")
         for key, value in dict(
             lr=lr, momentum=momentum, weight_decay=weight_decay, eta=eta, eps=eps
         ).items():
             if value < 0:
-                raise ValueError(f'{key}={value} must not be negative')
+                raise UserError(f'{key}={value} must not be negative')
         super().__init__(
             params,
             dict(

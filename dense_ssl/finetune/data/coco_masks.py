@@ -8,6 +8,7 @@ import math
 from typing import Optional
 
 import numpy as np
+from dense_ssl.errors import UserError
 
 __all__ = ['mask_fault', 'rle_counts']
 
@@ -79,27 +80,27 @@ def rle_counts(counts) -> np.ndarray:
     difference to the number two before.
 
     Raises:
-        ValueError: If it is no such list or text.
+        UserError: If it is no such list or text.
     """
     if isinstance(counts, list):
         if not all(isinstance(c, int) for c in counts):
-            raise ValueError('are not whole numbers')
+            raise UserError('are not whole numbers')
         try:
             return np.array(counts, np.int64)
         except OverflowError:
-            raise ValueError('are too large') from None
+            raise UserError('are too large') from None
     text = counts.encode('utf-8', 'surrogatepass')
     codes = np.frombuffer(text, np.uint8).astype(np.int64) - 48
     if not len(codes):
         return codes
     if codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
-        raise ValueError('are damaged')
+        raise UserError('are damaged')
     last = (codes & 32) == 0
     ends = np.flatnonzero(last)
     starts = np.concatenate([[0], ends[:-1] + 1])
     place = np.arange(len(codes)) - np.repeat(starts, ends - starts + 1)
     if place.max() > 7:
-        raise ValueError('are damaged')
+        raise UserError('are damaged')
     bits = (codes & 31) << (5 * place)
     bits -= np.where(last & (codes & 16 > 0), 1 << (5 * (place + 1)), 0)
     numbers = np.add.reduceat(bits, starts)

@@ -8,6 +8,7 @@ from mmpretrain.models.selfsup import BaseSelfSupervisor
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
+from dense_ssl.errors import UserError
 from dense_ssl.registry import MODELS
 
 from ..momentum_encoder import MomentumEncoder
@@ -99,7 +100,7 @@ class MomentumSelfSupervisor(BaseSelfSupervisor):
                 if isinstance(inputs, Tensor)
                 else f'{len(inputs)}'
             )
-            raise ValueError(
+            raise UserError(
                 f'{views} views per image wanted, got {got}: set num_views '
                 'of GeometricMultiView in the pipeline, and '
                 "collate_fn=dict(type='collate_views')"
@@ -110,12 +111,12 @@ class MomentumSelfSupervisor(BaseSelfSupervisor):
         """View boxes of each view, V tensors (N, 4) on ``device``.
 
         Raises:
-            ValueError: If the samples carry none.
+            UserError: If the samples carry none.
         """
         try:
             boxes = torch.stack([torch.as_tensor(s.view_boxes) for s in data_samples])
         except (AttributeError, TypeError) as error:
-            raise ValueError(
+            raise UserError(
                 'the samples carry no view boxes: use '
                 'RandomResizedCropWithBox and RandomFlipWithBox inside '
                 'GeometricMultiView, and pack with algorithm_keys='

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
+from dense_ssl.errors import UserError
 from dense_ssl.registry import MODELS
 
 from ..batch_shuffle import BatchShuffle
@@ -73,9 +74,9 @@ class DenseCL(MomentumSelfSupervisor):
             init_cfg=init_cfg,
         )
         if not 0 <= loss_lambda <= 1:
-            raise ValueError(f'loss_lambda={loss_lambda} must lie in [0, 1]')
+            raise UserError(f'loss_lambda={loss_lambda} must lie in [0, 1]')
         if loss_lambda > 0 and not self.projector.with_dense:
-            raise ValueError(
+            raise UserError(
                 f'loss_lambda={loss_lambda} weighs the dense loss, but the '
                 'projector has no dense branch: set with_dense=True, or '
                 'loss_lambda=0 for MoCo v2'

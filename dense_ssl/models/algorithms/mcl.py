@@ -6,6 +6,7 @@ import torch
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
+from dense_ssl.errors import UserError
 from dense_ssl.registry import MODELS
 
 from ..montage_embedding import embed_everything, embed_plain, embed_selected
@@ -71,14 +72,14 @@ class MCL(MomentumSelfSupervisor):
             init_cfg=init_cfg,
         )
         if mode not in ('selected', 'exact'):
-            raise ValueError(f"mode='{mode}': use 'selected' or 'exact'")
+            raise UserError(f"mode='{mode}': use 'selected' or 'exact'")
         self.mode = mode
         self.levels = MontageLevels(ratios, shares, fpn_levels)
         freeze_unread(self.neck, fpn_levels)
         self.predictors = nn.ModuleList(build_part(predictor) for _ in self.levels.ratios)
         weights = getattr(self.head, 'weights', ratios)
         if len(weights) != len(ratios):
-            raise ValueError(
+            raise UserError(
                 f'head.weights={weights}: give one weight for each of the {len(ratios)} levels'
             )
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from mmpretrain.structures import DataSample
 from torch import Tensor
 
+from dense_ssl.errors import UserError
 from dense_ssl.registry import MODELS
 
 from ..correspondence import ViewMap
@@ -204,7 +205,7 @@ class PixPro(PixContrast):
         **kwargs,
     ) -> None:
         if (instance_projector is None) != (instance_predictor is None):
-            raise ValueError(
+            raise UserError(
                 'instance_projector and instance_predictor form '
                 'the instance branch: set both, or none'
             )

@@ -9,6 +9,7 @@ from mmengine.dist import get_rank
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from dense_ssl.errors import UserError
 from dense_ssl.registry import MODELS
 
 from ..feature_queue import gather_batch
@@ -48,7 +49,7 @@ class MultiLevelContrastHead(BaseModule):
     ) -> None:
         super().__init__()
         if temperature <= 0:
-            raise ValueError(f'temperature={temperature} must be positive')
+            raise UserError(f'temperature={temperature} must be positive')
         self.weights = tuple(weights)
         self.temperature = temperature
 

@@ -3,6 +3,7 @@
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from dense_ssl.errors import UserError
 from dense_ssl.registry import MODELS
 
 from ..losses import pixel_contrast
@@ -25,7 +26,7 @@ class PixelContrastHead(BaseModule):
     def __init__(self, temperature: float = 0.3, loss_weight: float = 0.5) -> None:
         super().__init__()
         if temperature <= 0:
-            raise ValueError(f'temperature={temperature} must be positive')
+            raise UserError(f'temperature={temperature} must be positive')
         self.temperature = temperature
         self.loss_weight = loss_weight
 

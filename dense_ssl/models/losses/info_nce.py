@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from dense_ssl.errors import UserError
+
 # Logits of unit vectors lie within 1 / tau. Up to e^40, sums over any queue
 # stay far inside float32, and no maximum has to be taken out first.
 _LEAST_PLAIN_TEMPERATURE = 1 / 40
@@ -84,7 +86,7 @@ def queue_info_nce(query: Tensor, positive: Tensor, queue: Tensor, temperature: 
         Tensor: Loss (R,), at least float32.
     """
     if temperature <= 0:
-        raise ValueError(f'temperature={temperature} must be positive')
+        raise UserError(f'temperature={temperature} must be positive')
     dtype = torch.promote_types(query.dtype, torch.float32)
     # Sums over 65 536 exponentials overflow or drown in half precision.
     with torch.autocast(query.device.type, enabled=False):

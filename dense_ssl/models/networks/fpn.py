@@ -8,6 +8,7 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from dense_ssl.errors import UserError
 from dense_ssl.registry import MODELS
 
 
@@ -50,7 +51,7 @@ class FPN(BaseModule):
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Maps (N, C_i, H_i, W_i), finest first -> (N, C, H_i, W_i)."""
         if len(inputs) != len(self.lateral_convs):
-            raise ValueError(
+            raise UserError(
                 f'the backbone gives {len(inputs)} maps, the FPN takes '
                 f'{len(self.lateral_convs)}: make out_indices of the backbone '
                 'and in_channels of the neck agree'
@@ -72,14 +73,14 @@ def freeze_unread(fpn: nn.Module, levels: Sequence[int]) -> None:
             coarsest -1.
 
     Raises:
-        ValueError: A level that the FPN does not have.
+        UserError: A level that the FPN does not have.
     """
     if not (hasattr(fpn, 'lateral_convs') and hasattr(fpn, 'fpn_convs')):
         return
     laterals = len(fpn.lateral_convs)
     outputs = getattr(fpn, 'num_outs', laterals)
     if not all(-outputs <= level < outputs for level in levels):
-        raise ValueError(f'levels={tuple(levels)}: the FPN has {outputs} maps, 0 to {outputs - 1}')
+        raise UserError(f'levels={tuple(levels)}: the FPN has {outputs} maps, 0 to {outputs - 1}')
     read = {level % outputs for level in levels}
     lowest = min(read)
     if max(read) >= laterals:  # maps beyond the backbone's, each from the last
@@ -137,7 +138,7 @@ def pyramid_sections(
         if len(outputs) == len(wanted):
             return outputs
         coarse = x
-    raise ValueError(
+    raise UserError(
         f'output maps {[s[0] for s in sections]} are not among '
         f'the {len(fpn.lateral_convs)} of the FPN, in '
         'descending order'

@@ -6,6 +6,7 @@ from typing import Union
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from dense_ssl.errors import UserError
 from dense_ssl.registry import MODELS
 
 
@@ -47,11 +48,11 @@ class PixelProjector(BaseModule):
         """Project a map (N, C, H, W) to (N, D, H, W), or a map a level.
 
         Raises:
-            ValueError: If the number of maps is not ``num_levels``.
+            UserError: If the number of maps is not ``num_levels``.
         """
         maps = [x] if isinstance(x, Tensor) else x
         if len(maps) != len(self.mlps):
-            raise ValueError(
+            raise UserError(
                 f'{len(maps)} feature maps for a projector with num_levels='
                 f'{len(self.mlps)}: set projector.num_levels={len(maps)}'
             )

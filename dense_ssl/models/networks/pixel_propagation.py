@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from dense_ssl.errors import UserError
 from dense_ssl.registry import MODELS
 
 
@@ -27,7 +28,7 @@ class PixelPropagation(BaseModule):
             Defaults to 0.
 
     Raises:
-        ValueError: If an option is out of range.
+        UserError: If an option is out of range.
     """
 
     def __init__(
@@ -35,9 +36,9 @@ class PixelPropagation(BaseModule):
     ) -> None:
         super().__init__()
         if gamma <= 0:
-            raise ValueError(f'gamma={gamma} must be positive')
+            raise UserError(f'gamma={gamma} must be positive')
         if clamp < 0:
-            raise ValueError(f'clamp={clamp} must not be negative')
+            raise UserError(f'clamp={clamp} must not be negative')
         self.gamma = gamma
         self.clamp = clamp
         if transform_layers == 0:
@@ -52,7 +53,7 @@ class PixelPropagation(BaseModule):
                 nn.Conv2d(in_channels, in_channels, 1),
             )
         else:
-            raise ValueError(f'transform_layers={transform_layers}: use 0, 1 or 2')
+            raise UserError(f'transform_layers={transform_layers}: use 0, 1 or 2')
 
     def forward(self, x: Tensor) -> Tensor:
         """Propagate within a map (N, C, H, W); same shape, not normalised."""

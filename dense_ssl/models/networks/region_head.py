@@ -81,7 +81,7 @@ class RegionHead(BaseModule):
             Tensor: (N * ratio^2, D), cells row-major.
 
         Raises:
-            ValueError: If the map does not cut into equal cells.
+            UserError: If the map does not cut into equal cells.
         """
         x = self.convs(cut_cells(x, ratio))
         return self.mlp((x,))[0]  # pools first

@@ -8,6 +8,7 @@ from mmpretrain.models.selfsup import BaseSelfSupervisor
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
+from dense_ssl.errors import UserError
 from dense_ssl.models import MCL
 from dense_ssl.models.algorithms.base import build_part
 from dense_ssl.models.montage_embedding import embed_selected
@@ -22,11 +23,11 @@ def image_classes(
     """Class of each image, int64 (B, ).
 
     Raises:
-        ValueError: If a sample has no label, or one below 0 or beyond
+        UserError: If a sample has no label, or one below 0 or beyond
             ``num_classes``.
     """
     if any('gt_label' not in s for s in data_samples):
-        raise ValueError(
+        raise UserError(
             'the samples carry no class: use a data set with labels, one '
             "folder for each class, as dict(type='CustomDataset', "
             'data_root=DIR)'
@@ -34,12 +35,12 @@ def image_classes(
     classes = torch.cat([s.gt_label for s in data_samples])
     # The samples lie on the host, so this waits for nothing.
     if int(classes.min()) < 0:
-        raise ValueError(
+        raise UserError(
             f'an image has the class {int(classes.min())}: classes count from '
             '0; leave images without one out of the data set'
         )
     if num_classes is not None and int(classes.max()) >= num_classes:
-        raise ValueError(
+        raise UserError(
             f'an image is of class {int(classes.max())}, counted from 0, but '
             f'model.head.num_classes={num_classes}: set it to the number of '
             'class folders'
@@ -110,7 +111,7 @@ class CellClassifier(BaseSelfSupervisor):
         self.levels = MontageLevels(ratios, shares, fpn_levels)
         freeze_unread(self.neck, fpn_levels)
         if len(self.head.weights) != len(ratios):
-            raise ValueError(
+            raise UserError(
                 f'head.weights={self.head.weights}: give one '
                 f'weight for each of the {len(ratios)} levels'
             )

@@ -7,8 +7,8 @@ import sys
 import torch
 from mmengine.runner import Runner
 
+from dense_ssl.cli.finetune_options import add_arguments, build_config
 from dense_ssl.evaluation.knn import knn_accuracy
-from dense_ssl.finetune import add_arguments, build_config
 from dense_ssl.finetune.data.paths import check_data_exist
 from dense_ssl.finetune.model import build_model
 from dense_ssl.finetune.run import RANDOM
