@@ -5,11 +5,18 @@ parts available; with ``default_scope='dense_ssl'`` mmpretrain's and mmengine's
 parts are found by their plain names too.
 """
 
-from .compat import check_versions, register_config_paths
+from .compat import (
+    check_versions,
+    honour_runner_type,
+    redirect_former_names,
+    register_config_paths,
+)
 from .version import __version__
 
 check_versions()
 register_config_paths()
+redirect_former_names()
+honour_runner_type()
 
 from mmpretrain.utils import register_all_modules  # noqa: E402
 

@@ -7,8 +7,8 @@ what in the recipe costs accuracy. Exit code 1 where something does.
 import argparse
 import sys
 
-from dense_ssl.cli.merge_options import load_config, merge_options
-from dense_ssl.cli.option_action import OptionAction
+from dense_ssl.cli.config import load_config
+from dense_ssl.cli.options import OptionAction, merge_options
 from dense_ssl.finetune.check import check_transfer
 from dense_ssl.transfer import TransferError
 from dense_ssl.transfer.importers import read_any

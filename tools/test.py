@@ -1,47 +1,32 @@
-"""Evaluate a checkpoint with a config's test loop."""
+"""Evaluate a checkpoint with a config's test loop: mmdet's, mmseg's, mmpretrain's or ours."""
 
-import argparse
 import os.path as osp
 
 import mmengine
 from mmengine.evaluator import DumpResults
 
+from dense_ssl.cli.arguments import test_parser
+from dense_ssl.cli.build import build_config, build_runner, require_test_loop
 from dense_ssl.cli.clean_errors import clean_errors
-from dense_ssl.cli.launch import (
-    add_common_arguments,
-    build_runner,
-    load_config,
-    merge_arguments,
-    prepare_devices,
-    require_test_loop,
-)
-from dense_ssl.engine.checkpoint_check import check_checkpoint
+from dense_ssl.errors import MissingFile
+from dense_ssl.finetune.run import print_metrics
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_common_arguments(parser)
-    parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('--out', help='file for the predictions or metrics')
-    parser.add_argument(
-        '--out-item', choices=['metrics', 'pred'], default='pred', help='what --out holds'
-    )
-    args = parser.parse_args()
-    if not osp.isfile(args.checkpoint):
-        parser.error(f'no checkpoint file {args.checkpoint}')
+def main() -> None:
+    args = test_parser(__doc__).parse_args()
     with clean_errors():
-        cfg = load_config(args.config)
+        if not osp.isfile(args.checkpoint):
+            raise MissingFile(f'no checkpoint file {args.checkpoint}')
+        cfg = build_config(args)
         require_test_loop(cfg, args.config)
-        merge_arguments(cfg, args)
         cfg.load_from, cfg.resume = args.checkpoint, False
-        notes = prepare_devices(cfg)
-        runner = build_runner(cfg, notes)
-        check_checkpoint(runner, testing=True)
+        runner = build_runner(cfg)
         if args.out and args.out_item == 'pred':
             runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
         metrics = runner.test()
         if args.out and args.out_item == 'metrics':
             mmengine.dump(metrics, args.out)
+        print_metrics(metrics, cfg.work_dir)
 
 
 if __name__ == '__main__':

@@ -10,16 +10,10 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
 )
 
-custom_hooks = [
-    dict(type='EpochSeedHook'),
-    dict(type='DataCheckHook'),
-    dict(type='BatchNormCheckHook'),
-    dict(type='QueueLengthHook', if_longer='error'),
-    dict(type='MomentumScheduleHook'),
-    dict(type='ScheduleExtensionHook'),
-    dict(type='PendingGradientsHook'),
-    dict(type='DataWaitHook'),
-]
+# Beside these the runner adds what pre-training cannot do without: FitCheckHook
+# (batch, data, queues), ExactResumeHook and MomentumUpdateHook.
+custom_hooks = [dict(type='DataWaitHook')]
+runner_type = 'dense_ssl.DenseRunner'
 
 env_cfg = dict(
     cudnn_benchmark=True,

@@ -6,7 +6,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 train_dataloader = dict(batch_size=128)
-optim_wrapper = dict(type='AmpOptimWrapper', loss_scale='dynamic', optimizer=dict(lr=4.0))
+optim_wrapper = dict(optimizer=dict(lr=4.0))
 param_scheduler = [
     dict(
         type='LinearLR',

@@ -5,4 +5,3 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 train_dataloader = dict(batch_size=128)
-optim_wrapper = dict(type='AmpOptimWrapper', loss_scale='dynamic')

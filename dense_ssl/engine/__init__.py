@@ -4,6 +4,6 @@ import mmpretrain.engine  # noqa: F401  (fills the parent registry)
 
 from .hooks import *  # noqa: F401,F403
 from .optimizers import *  # noqa: F401,F403
-from .runner import FastRunner
+from .runner import DenseRunner
 
-__all__ = ['FastRunner']
+__all__ = ['DenseRunner']

@@ -10,95 +10,112 @@ from typing import Optional
 
 from mmengine.model import is_model_wrapper
 from mmengine.runner import CheckpointLoader, Runner, find_latest_checkpoint
+from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import Tensor, nn
 
 from dense_ssl.errors import TransferError
 from dense_ssl.models import FeatureQueue
+from dense_ssl.transfer.checkpoint import read_file
 from dense_ssl.transfer.diagnosis import likely_causes, prefixes_with
 from dense_ssl.transfer.report import mismatch_details
 from dense_ssl.transfer.strict_loading import Match, Part, match_part
 
-__all__ = ['check_checkpoint']
+__all__ = ['StartingPoint']
 
 _BACKBONE = 'backbone.'
 
 
-def check_checkpoint(runner: Runner, testing: bool = False) -> None:
-    """Check the file that ``runner`` will load or resume from, if any.
+class StartingPoint:
+    """The file that a run loads or resumes from: read once, and fitting.
 
     Every tensor of the model must be in the file with the same shape, and
     the file must have no others of the model's networks. Networks that the
     model lacks are named in the log, or refused where a run is resumed. A
     queue may have another length: it starts anew. ``num_batches_tracked`` may
-    be absent. The model is left as it is.
+    be absent.
 
     Args:
-        runner: Not yet started.
-        testing: Whether the checkpoint is the argument of tools/test.py.
+        runner: Its model is left as it is until :meth:`load`.
+        path: The file; of any origin that mmengine knows.
+        name: What messages call it.
+        resume: Whether the run goes on from there.
+        testing: Whether it is the argument of tools/test.py.
 
     Raises:
         TransferError: The file cannot be read or does not fit, or, to resume
             from, lacks the state of a training run.
     """
-    resume = bool(runner.cfg.get('resume'))
-    name, path = _which(runner, resume, testing)
-    if path is None:
-        return
-    content = _read(name, path)
-    if resume:
-        _check_training_state(name, path, content)
-    model = runner.model
-    model = model.module if is_model_wrapper(model) else model
-    target, weights = model.state_dict(), _weights(content)
-    spare = {} if resume else _spare(target, weights)
-    used = {*target, *(key for key in weights if _network(key) in spare)}
-    match = match_part(target, weights, Part('', '', 'model'), used)
-    notes = _let_queues_go(model, match)
-    if not match.ok:
-        header = (
-            f'{name} does not fit the model: {len(match.pairs)} of its '
-            f'{match.total} tensors are in the file with the same shape.'
-        )
-        raise TransferError(
-            '\n'.join(
-                [
-                    header,
-                    *mismatch_details(match, _causes(target, weights, match)),
-                    _remedy(path, resume, testing),
-                ]
+
+    def __init__(
+        self,
+        runner: Runner,
+        path: str,
+        name: Optional[str] = None,
+        resume: bool = False,
+        testing: bool = False,
+    ) -> None:
+        self.runner, self.path = runner, path
+        name = name or f'checkpoint {path}'
+        self.content = _read(name, path)
+        if resume:
+            _check_training_state(name, path, self.content)
+        target, weights = self._model.state_dict(), _weights(self.content)
+        spare = {} if resume else _spare(target, weights)
+        used = {*target, *(key for key in weights if _network(key) in spare)}
+        match = match_part(target, weights, Part('', '', 'model'), used)
+        notes = _let_queues_go(self._model, match)
+        if not match.ok:
+            header = (
+                f'{name} does not fit the model: {len(match.pairs)} of its '
+                f'{match.total} tensors are in the file with the same shape.'
             )
-        )
-    if spare:
-        notes.append(
-            'in the file, not used: '
-            + ', '.join(f'{network} ({count})' for network, count in spare.items())
-        )
-    for note in notes:
-        runner.logger.info(f'{name}: {note}')
+            details = mismatch_details(match, _causes(target, weights, match))
+            raise TransferError('\n'.join([header, *details, _remedy(path, resume, testing)]))
+        if spare:
+            counts = ', '.join(f'{network} ({count})' for network, count in spare.items())
+            notes.append(f'in the file, not used: {counts}')
+        for note in notes:
+            runner.logger.info(f'{name}: {note}')
 
+    @classmethod
+    def find(cls, runner: Runner, testing: bool = False) -> Optional['StartingPoint']:
+        """Of a runner not yet started; None where it starts from scratch."""
+        resume, path = bool(runner._resume) and not testing, runner._load_from
+        if resume and path is None:
+            path = find_latest_checkpoint(runner.work_dir)
+        if path is None:
+            return None
+        name = f'checkpoint {path}' if testing else f'load_from={path}'
+        return cls(runner, path, f'--resume {path}' if resume else name, resume, testing)
 
-def _which(runner: Runner, resume: bool, testing: bool) -> tuple[str, Optional[str]]:
-    """What messages call the file, and the file that mmengine will take."""
-    path = runner.cfg.get('load_from')
-    if testing:
-        return f'checkpoint {path}', path
-    if not resume:
-        return f'load_from={path}', path
-    if path is None:
-        path = find_latest_checkpoint(runner.work_dir)
-    return f'--resume {path}', path
+    @property
+    def _model(self) -> nn.Module:
+        model = self.runner.model
+        return model.module if is_model_wrapper(model) else model
+
+    def load(self) -> dict:
+        """Fill the model, and return what the file holds."""
+        content, self.content = self.content, None
+        self.runner.call_hook('after_load_checkpoint', checkpoint=content)
+        _load_checkpoint_to_model(self._model, content)
+        self.runner.logger.info(f'Load checkpoint from {self.path}')
+        return content
 
 
 def _read(name: str, path: str) -> dict:
-    """The file as mmengine reads it: of any origin that it knows."""
+    """The file, without running code from it; a remote one as mmengine reads it."""
     try:
-        content = CheckpointLoader.load_checkpoint(path, 'cpu', 'silent')
-    except Exception as error:  # of whatever loader or format
+        if '://' in path:
+            content = CheckpointLoader.load_checkpoint(path, 'cpu', 'silent')
+        else:
+            content = read_file(path)
+    except TransferError as error:
+        raise TransferError(f'{name} cannot be read: {error}') from error
+    except Exception as error:  # of whatever loader
         reason = (str(error).splitlines() or [''])[0][:200].rstrip('.')
         raise TransferError(
             f'{name} cannot be read: {type(error).__name__}: {reason}. Name a '
-            'checkpoint that training wrote, epoch_N.pth or iter_N.pth in its '
-            '--work-dir.'
+            'checkpoint that training wrote, epoch_N.pth or iter_N.pth in its --work-dir.'
         ) from error
     if not isinstance(content, dict):
         raise TransferError(f'{name} holds a {type(content).__name__}, not a dict of weights.')
@@ -205,7 +222,7 @@ def _remedy(path: str, resume: bool, testing: bool) -> str:
         return (
             'Give the checkpoint that was trained with this config. '
             'Pre-trained weights are fine-tuned before they are tested: '
-            'tools/benchmarks/train.py.'
+            'tools/finetune.py.'
         )
     start = f'--init-from {path} (a part of it: --init-parts backbone), which knows other names too'
     if resume:

@@ -8,13 +8,13 @@ from mmengine.config import Config, ConfigDict
 
 from dense_ssl.errors import UserError
 
-__all__ = ['join_process_group', 'prepare_devices', 'settle_devices']
+__all__ = ['join_process_group', 'settle_processes']
 
 # Processes on this machine, as each launcher tells them.
 _LOCAL_SIZE = {'pytorch': 'LOCAL_WORLD_SIZE', 'mpi': 'OMPI_COMM_WORLD_LOCAL_SIZE'}
 
 
-def settle_devices(cfg: Config) -> list[str]:
+def settle_processes(cfg: Config) -> list[str]:
     """Settle backend and batch norm for the devices at hand, in place.
 
     With CUDA the config's choice stands (nccl by default). Without, several
@@ -28,14 +28,15 @@ def settle_devices(cfg: Config) -> list[str]:
         UserError: A launcher other than torchrun without CUDA, or more
             processes on this machine than it has GPUs.
     """
-    if cfg.launcher == 'none':
+    launcher = cfg.get('launcher', 'none')
+    if launcher == 'none':
         return []
     if torch.cuda.is_available():
-        _check_gpus(cfg.launcher)
+        _check_gpus(launcher)
         return []
-    if cfg.launcher != 'pytorch':
+    if launcher != 'pytorch':
         raise UserError(
-            f'--launcher {cfg.launcher} needs CUDA devices, and '
+            f'--launcher {launcher} needs CUDA devices, and '
             'there is none. On CPU use tools/dist_train.sh.'
         )
     notes = ['No CUDA device: processes communicate through gloo.']
@@ -62,15 +63,12 @@ def join_process_group(cfg: Config) -> None:
     mmengine's own start selects a CUDA device whatever the backend; it skips
     that where a process group exists.
     """
-    if cfg.launcher == 'pytorch' and not torch.cuda.is_available() and not dist.is_initialized():
+    if (
+        cfg.get('launcher') == 'pytorch'
+        and not torch.cuda.is_available()
+        and not dist.is_initialized()
+    ):
         dist.init_process_group(backend='gloo')
-
-
-def prepare_devices(cfg: Config) -> list[str]:
-    """:func:`settle_devices`, then :func:`join_process_group`."""
-    notes = settle_devices(cfg)
-    join_process_group(cfg)
-    return notes
 
 
 def _check_gpus(launcher: str) -> None:

@@ -1,42 +1,126 @@
-"""A runner that prepares the model for speed before it is distributed."""
+"""The project's one runner: mmengine's, with what must hold wherever a run is started from."""
 
+import copy
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from operator import attrgetter
 from typing import Optional
 
 import torch
+from mmengine.config import Config
 from mmengine.dist import broadcast
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from mmpretrain.models import BaseSelfSupervisor
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from dense_ssl.errors import UserError
-from dense_ssl.registry import RUNNERS
+from dense_ssl.registry import HOOKS, RUNNERS
 
-__all__ = ['FastRunner', 'checkpoint_activations', 'checkpointed_stages']
+from .checkpoint_check import StartingPoint
+from .device_color import place_colors
+from .processes import join_process_group, settle_processes
+
+__all__ = ['DenseRunner', 'checkpoint_activations', 'checkpointed_stages']
 
 
-@RUNNERS.register_module()
-class FastRunner(Runner):
-    """mmengine's runner that also reads ``speed`` from the config.
+@RUNNERS.register_module(name=['DenseRunner', 'FastRunner'])
+class DenseRunner(Runner):
+    """mmengine's runner for pre-training and fine-tuning alike.
 
-    ``speed = dict(channels_last=True, compile=True, checkpoint=[...])``, all
-    optional:
+    ``Runner.from_cfg`` of mmengine makes one of any config whose ``runner_type`` or
+    ``default_scope`` is dense_ssl's. On top of mmengine's it
 
-    - channels_last: weights, and with them all maps, are laid out channel by
-      channel of each pixel, which a GPU's tensor cores want.
-    - compile: torch.compile the backbones, online and momentum, in place.
-      The rest of a step is small and full of what a compiler cannot follow
-      (queues, communication).
-    - checkpoint: names of modules whose activations are computed again in
-      the backward pass, see :func:`checkpoint_activations`.
+    - settles backend and batch norm for the devices at hand, see :func:`settle_processes`;
+    - loads ``load_from`` and resumes strictly: a file that does not fit the model ends the run
+      before a data set is opened, with a readable difference (:class:`StartingPoint`);
+    - gives pre-training the hooks it cannot do without, whatever ``custom_hooks`` lists;
+    - reads ``speed`` from the config, all keys optional:
 
-    All need to happen before the model is wrapped for several processes.
+      - channels_last: weights, and with them all maps, are laid out channel by channel of each
+        pixel, which a GPU's tensor cores want.
+      - compile: torch.compile the backbones, online and momentum, in place. The rest of a step
+        is small and full of what a compiler cannot follow (queues, communication).
+      - checkpoint: names of modules whose activations are computed again in the backward pass,
+        see :func:`checkpoint_activations`.
+      - colors: 'device' or 'workers', where views get their colors changed, see
+        :func:`place_colors`.
     """
 
+    @classmethod
+    def from_cfg(cls, cfg: Config) -> 'DenseRunner':
+        """Build a runner from a config, which is left as it is."""
+        cfg = copy.deepcopy(cfg) if isinstance(cfg, Config) else Config(dict(cfg))
+        notes = settle_processes(cfg)
+        join_process_group(cfg)
+        place_colors(cfg)
+        _complete_loaders(cfg)
+        runner = super().from_cfg(cfg)
+        for note in notes:
+            runner.logger.info(note)
+        return runner
+
+    @property
+    def bare_model(self) -> nn.Module:
+        """The model without the wrapper of a distributed run."""
+        return self.model.module if is_model_wrapper(self.model) else self.model
+
+    def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
+        """Also those that pre-training needs and the config does not list."""
+        super().register_hooks(default_hooks, custom_hooks)
+        if not isinstance(self.bare_model, BaseSelfSupervisor):
+            return
+        needed = ['FitCheckHook', 'MomentumScheduleHook']
+        if not (self._train_dataloader or {}).get('persistent_workers', False):
+            needed.append('ExactResumeHook')  # which those workers rule out
+        for name in needed:
+            kind = HOOKS.get(name)
+            if not any(isinstance(hook, kind) for hook in self.hooks):
+                self.register_hook(dict(type=f'dense_ssl.{name}'))
+
+    def train(self) -> nn.Module:
+        """Train, once the checkpoint to start from is known to fit."""
+        self._start = StartingPoint.find(self)
+        return super().train()
+
+    def test(self) -> dict:
+        """Test, once the checkpoint is known to fit."""
+        self._start = StartingPoint.find(self, testing=True)
+        return super().test()
+
+    def load_checkpoint(
+        self, filename, map_location='cpu', strict=False, revise_keys=((r'^module\.', ''),)
+    ) -> dict:
+        """Load a file that fits the model; the arguments are mmengine's, ``strict`` is always so.
+
+        Raises:
+            TransferError: It does not fit; the message has the difference.
+        """
+        start, self._start = getattr(self, '_start', None), None
+        if start is None or start.path != filename:
+            start = StartingPoint(self, filename)
+        self._has_loaded = True
+        return start.load()
+
+    def _build_param_scheduler(self, scheduler, optim_wrapper) -> list:
+        """Leave out what is shorter than an iteration: mmengine refuses it."""
+        schedulers = scheduler if isinstance(scheduler, list) else [scheduler]
+        length = len(self.train_dataloader) if self._counts_epochs(schedulers) else 1
+        kept = [
+            s
+            for s in schedulers
+            if not (isinstance(s, dict) and s.get('convert_to_iter_based') and 'end' in s)
+            or int(s['end'] * length) > int(s.get('begin', 0) * length)
+        ]
+        return super()._build_param_scheduler(kept, optim_wrapper)
+
+    @staticmethod
+    def _counts_epochs(schedulers: list) -> bool:
+        return any(isinstance(s, dict) and s.get('convert_to_iter_based') for s in schedulers)
+
     def wrap_model(self, model_wrapper_cfg: Optional[dict], model: nn.Module) -> nn.Module:
-        """Prepare, then wrap as the original does.
+        """Prepare the model for speed, then wrap it as the original does.
 
         Raises:
             UserError: Options that exclude each other.
@@ -46,8 +130,7 @@ class FastRunner(Runner):
             # The compiler wants another kind of context for recomputation.
             raise UserError(
                 'speed.compile and speed.checkpoint (--compile and '
-                '--checkpoint-activations) do not work together: leave one '
-                'of them out'
+                '--checkpoint-activations) do not work together: leave one of them out'
             )
         if speed.get('channels_last'):
             # Before the layout changes, or the same seed would give other
@@ -69,6 +152,19 @@ class FastRunner(Runner):
         # Done already, and weights are sent by DDP; queues are not.
         for buffer in self.model.buffers():
             broadcast(buffer.data)
+
+
+def _complete_loaders(cfg: Config) -> None:
+    """What torch refuses or warns of, in place."""
+    for field in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        loader = cfg.get(field)
+        if not loader:
+            continue
+        if loader.get('pin_memory') and not torch.cuda.is_available():
+            loader.pin_memory = False
+        if loader.get('num_workers', 0) == 0:
+            loader.persistent_workers = False
+            loader.pop('prefetch_factor', None)
 
 
 def checkpoint_activations(module: nn.Module) -> None:
@@ -93,7 +189,10 @@ def checkpoint_activations(module: nn.Module) -> None:
                 m.momentum = momentum
 
     module.forward = partial(
-        checkpoint, module.forward, use_reentrant=False, context_fn=lambda: (nullcontext(), again())
+        checkpoint,
+        module.forward,
+        use_reentrant=False,
+        context_fn=lambda: (nullcontext(), again()),
     )
 
 
@@ -112,8 +211,6 @@ def checkpointed_stages(backbone: dict) -> list[str]:
     if 'ResNet' not in kind and 'ResNeXt' not in kind:
         raise UserError(
             f'--checkpoint-activations knows ResNets only, not {kind}: name '
-            "the modules in the config, runner_type='dense_ssl.FastRunner', "
-            "speed=dict(checkpoint=['backbone.stages'])"
+            "the modules in the config, speed=dict(checkpoint=['backbone.stages'])"
         )
-    stages = backbone.get('num_stages', 4)
-    return [f'backbone.layer{i + 1}' for i in range(stages)]
+    return [f'backbone.layer{i + 1}' for i in range(backbone.get('num_stages', 4))]

@@ -1,6 +1,6 @@
 """Changes of a mmdet or mmseg config that users ask for, in one place each."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Callable
 
 from mmengine.config import Config, ConfigDict
@@ -57,90 +57,6 @@ def set_crop(cfg: Config, height: int, width: int) -> None:
             transform['size'] = (height, width)  # of crops at the border
     cfg.model.data_preprocessor.size = (height, width)
     cfg.model.test_cfg = ConfigDict(mode='whole')
-
-
-def set_iterations(cfg: Config, iterations: int) -> None:
-    """Shorten (or lengthen) the whole schedule to ``iterations``.
-
-    Learning-rate steps and decay keep their place relative to the end, or go
-    where that is the start; the warm-up is at most a tenth. Validation and
-    checkpoint come at the end.
-    """
-    if iterations < 1:
-        raise TransferError(f'--iters must be 1 or more, got {iterations}.')
-    full = cfg.train_cfg.get('max_iters')
-    if not full:
-        raise TransferError(
-            f'{cfg.filename} counts epochs, not iterations: set '
-            'train_cfg.max_epochs by --cfg-options instead of --iters.'
-        )
-    cfg.train_cfg.max_iters = iterations
-    cfg.train_cfg.val_interval = iterations
-    cfg.default_hooks.checkpoint.interval = iterations
-    _shorten_averages(cfg, iterations)
-    logger = cfg.default_hooks.logger
-    logger.interval = max(1, min(logger.get('interval', 50), iterations // 10))
-    for scheduler in cfg.param_scheduler:
-        is_warm_up = scheduler.type in ('LinearLR', 'ConstantLR')
-        for key in ('begin', 'end'):
-            if is_warm_up and key in scheduler:
-                scheduler[key] = min(scheduler[key], max(1, iterations // 10))
-            elif key in scheduler:
-                scheduler[key] = round(scheduler[key] * iterations / full)
-        if 'milestones' in scheduler:
-            scheduler.milestones = _scaled(scheduler.milestones, iterations, full)
-
-
-def _scaled(milestones: Sequence[int], length: int, full: int) -> list[int]:
-    """Steps of a schedule of ``length``; none before the first update."""
-    scaled = [step * length // full for step in milestones]
-    return [step for step in scaled if step > 0]
-
-
-def _shorten_averages(cfg: Config, iterations: int) -> None:
-    """Norm statistics: a twentieth of the run, or as training left them."""
-    hooks = []
-    for hook in cfg.get('custom_hooks') or []:
-        if str(hook.type).endswith('PreciseBatchNormHook'):
-            hook.iterations = min(hook.iterations, iterations // 20)
-            if hook.iterations < 20:
-                continue  # worse than the running average
-        hooks.append(hook)
-    cfg.custom_hooks = hooks
-
-
-def set_epochs(cfg: Config, epochs: int) -> None:
-    """:func:`set_iterations` for a config that counts epochs."""
-    full = cfg.train_cfg.get('max_epochs')
-    if not full or epochs < 1:
-        raise TransferError(
-            f'--epochs must be 1 or more, got {epochs}.'
-            if full
-            else f'{cfg.filename} counts iterations: use --iters.'
-        )
-    cfg.train_cfg.max_epochs = epochs
-    for scheduler in cfg.param_scheduler:
-        for key in ('begin', 'end', 'T_max'):
-            if key in scheduler:
-                scheduler[key] = round(scheduler[key] * epochs / full)
-        if 'milestones' in scheduler:
-            scheduler.milestones = _scaled(scheduler.milestones, epochs, full)
-
-
-def set_batch_size(cfg: Config, batch_size: int) -> None:
-    """Images per process and training step."""
-    if batch_size < 2:
-        raise TransferError(
-            '--batch-size must be 2 or more: batch normalisation is trained in these recipes.'
-        )
-    cfg.train_dataloader.batch_size = batch_size
-
-
-def set_workers(cfg: Config, workers: int) -> None:
-    """Data-loading processes of each loader; 0 loads in the main process."""
-    for loader in _loaders(cfg):
-        loader.num_workers = workers
-        loader.persistent_workers = workers > 0
 
 
 def drop_masks(cfg: Config) -> None:

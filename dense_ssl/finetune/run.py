@@ -10,17 +10,15 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.logging import print_log
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import find_latest_checkpoint
 
-from dense_ssl.engine.processes import join_process_group
+from dense_ssl.engine.runner import DenseRunner
 from dense_ssl.errors import TransferError
 from dense_ssl.transfer.hook import HOOK_TYPE
 from dense_ssl.transfer.importers import read_any
-from dense_ssl.transfer.strict_loading import Part, load_parts
 
 from .check import check_transfer
 from .data.paths import check_data_exist
-from .model import build_model
 from .recipe_audit import inspect_batch
 
 #: Instead of a checkpoint: nothing is loaded, weights stay as initialised.
@@ -66,8 +64,7 @@ def fine_tune(
         hook = dict(type=HOOK_TYPE, checkpoint=osp.abspath(checkpoint), **options)
         cfg.custom_hooks = list(cfg.get('custom_hooks') or []) + [hook]
     check_data_exist(cfg)
-    join_process_group(cfg)
-    runner = Runner.from_cfg(cfg)
+    runner = DenseRunner.from_cfg(cfg)
     runner.train()
     if (
         'val/time' not in runner.message_hub.log_scalars
@@ -109,15 +106,8 @@ def test(cfg: Config, checkpoint: str) -> dict[str, float]:
     Raises:
         TransferError: A key is missing, unexpected or of a wrong shape.
     """
-    whole = Part('', '', 'model')
-    weights = read_any(checkpoint).state_dict
-    load_parts(build_model(cfg), weights, [whole])
-    cfg.load_from = None
-    join_process_group(cfg)
-    runner = Runner.from_cfg(cfg)
-    model = runner.model
-    load_parts(getattr(model, 'module', model), weights, [whole])
-    return runner.test()
+    cfg.load_from, cfg.resume = checkpoint, False
+    return DenseRunner.from_cfg(cfg).test()
 
 
 def print_metrics(metrics: dict[str, float], work_dir: str) -> None:

@@ -13,7 +13,7 @@ __all__ = [
     'SEGMENTATION_CONFIG',
 ]
 
-PRETRAIN_CONFIG = 'configs/densecl/densecl_resnet50_8xb32-coslr-200e_folder.py'
+PRETRAIN_CONFIG = 'configs/densecl/densecl_resnet50_8xb32-coslr-200e_in1k.py'
 DETECTION_CONFIG = 'configs/benchmarks/mmdetection/mask-rcnn_r50_fpn_1x_coco.py'
 SEGMENTATION_CONFIG = 'configs/benchmarks/mmsegmentation/fcn_r50-d8_4xb2-40k_cityscapes-769x769.py'
 

@@ -1,11 +1,8 @@
 """Starting pre-training from weights that exist already."""
 
-import argparse
-import os.path as osp
 from collections.abc import Mapping, Sequence
 from typing import Optional
 
-from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
@@ -16,49 +13,6 @@ from dense_ssl.registry import HOOKS
 from .importers import import_file
 from .report import TransferReport
 from .strict_loading import Part, match_parts
-
-
-def add_init_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of tools/train.py."""
-    parser.add_argument(
-        '--init-from',
-        metavar='FILE',
-        help='start from these weights: our own, supervised, or released '
-        'ones of a known layout (see tools/convert/import_checkpoint.py); '
-        'not used where a run is resumed',
-    )
-    parser.add_argument(
-        '--init-parts',
-        metavar='A,B',
-        help='networks to fill, e.g. backbone,neck; by default all that the file has',
-    )
-
-
-def merge_init_arguments(cfg: Config, args: argparse.Namespace) -> None:
-    """Add the hook that the options ask for, in place.
-
-    Raises:
-        TransferError: The file does not exist, --init-parts is alone, or
-            the config loads another file.
-    """
-    if args.init_from is None:
-        if args.init_parts:
-            raise TransferError('--init-parts needs --init-from.')
-        return
-    if cfg.get('load_from') and not cfg.get('resume'):
-        raise TransferError(
-            f'both --init-from ({args.init_from}) and load_from '
-            f'({cfg.load_from}) were given: choose one.'
-        )
-    if not osp.isfile(args.init_from):
-        raise TransferError(f'--init-from {args.init_from}: no such file.')
-    cfg.custom_hooks = list(cfg.get('custom_hooks') or []) + [
-        dict(
-            type='dense_ssl.transfer.init_from.InitFromHook',
-            checkpoint=osp.abspath(args.init_from),
-            parts=args.init_parts and args.init_parts.split(','),
-        )
-    ]
 
 
 @HOOKS.register_module()

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Starts benchmarks/train.py under slurm; see */slurm_train.sh.
+# Starts tools/finetune.py under slurm; see */slurm_train.sh.
 set -e
 if [ $# -lt 3 ]; then
     echo 'usage: slurm_train.sh PARTITION CONFIG CHECKPOINT [options]' >&2
@@ -22,5 +22,5 @@ exec srun -p "$PARTITION" \
     --cpus-per-task="${CPUS_PER_TASK:-5}" \
     --kill-on-bad-exit=1 \
     ${SRUN_ARGS:-} \
-    "${PYTHON:-python}" -u "$HERE/train.py" "$CONFIG" \
+    "${PYTHON:-python}" -u "$HERE/../finetune.py" "$CONFIG" \
     --checkpoint "$CHECKPOINT" --launcher slurm "$@"

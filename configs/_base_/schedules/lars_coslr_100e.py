@@ -1,6 +1,7 @@
 # PixPro's optimiser: lr 1.0 for every 256 images of a step, here 1024.
 optim_wrapper = dict(
-    type='OptimWrapper',
+    type='AmpOptimWrapper',  # as released; on a CPU float32
+    loss_scale='dynamic',
     optimizer=dict(type='LARS', variant='pixpro', lr=4.0, momentum=0.9, weight_decay=1e-5),
     # No decay of biases and norms; LARS does not scale them either.
     paramwise_cfg=dict(flat_decay_mult=0.0),

@@ -1,7 +1,8 @@
 # MCL's optimiser for 4096 images a step: lr 1.0 for 256. Biases and norms are
 # neither decayed nor scaled (LARS's default).
 optim_wrapper = dict(
-    type='OptimWrapper',
+    type='AmpOptimWrapper',  # as released; on a CPU float32
+    loss_scale='dynamic',
     optimizer=dict(type='LARS', variant='mcl', lr=16.0, momentum=0.9, weight_decay=1e-5, eta=0.001),
     clip_grad=dict(max_norm=500.0),
 )

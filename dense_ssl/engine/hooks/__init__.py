@@ -1,23 +1,17 @@
 """Hooks of pre-training."""
 
-from .batch_norm_check_hook import BatchNormCheckHook
-from .data_check_hook import DataCheckHook
 from .data_wait_hook import DataWaitHook
 from .deferred_info_hook import DeferredInfoHook
-from .epoch_seed_hook import EpochSeedHook
+from .exact_resume_hook import ExactResumeHook
+from .fit_check_hook import FitCheckHook
+from .former_hooks import FormerHook
 from .momentum_schedule_hook import MomentumScheduleHook
-from .pending_gradients_hook import PendingGradientsHook
-from .queue_length_hook import QueueLengthHook
-from .schedule_extension_hook import ScheduleExtensionHook
 
 __all__ = [
-    'BatchNormCheckHook',
-    'DataCheckHook',
     'DataWaitHook',
     'DeferredInfoHook',
-    'EpochSeedHook',
+    'ExactResumeHook',
+    'FitCheckHook',
+    'FormerHook',
     'MomentumScheduleHook',
-    'PendingGradientsHook',
-    'QueueLengthHook',
-    'ScheduleExtensionHook',
 ]

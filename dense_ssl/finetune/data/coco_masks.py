@@ -8,6 +8,7 @@ import math
 from typing import Optional
 
 import numpy as np
+
 from dense_ssl.errors import UserError
 
 __all__ = ['mask_fault', 'rle_counts']

@@ -1,6 +1,6 @@
 # Each cell is classified. For another data set:
 # --cfg-options data_root=DIR model.head.num_classes=N
-_base_ = '../../../configs/mcl/mcl_resnet50_8xb128-coslr-100e_folder.py'
+_base_ = '../../../configs/mcl/mcl_resnet50_8xb128-coslr-100e_in1k.py'
 custom_imports = dict(
     imports=['dense_ssl', 'projects.supervised_mcl.supervised_mcl'], allow_failed_imports=False
 )

@@ -1,5 +1,5 @@
 # Positives: all images of a cell's class
-_base_ = '../../../configs/mcl/mcl_resnet50_8xb128-coslr-100e_folder.py'
+_base_ = '../../../configs/mcl/mcl_resnet50_8xb128-coslr-100e_in1k.py'
 custom_imports = dict(
     imports=['dense_ssl', 'projects.supervised_mcl.supervised_mcl'], allow_failed_imports=False
 )

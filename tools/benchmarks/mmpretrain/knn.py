@@ -2,17 +2,19 @@
 
 import argparse
 import copy
-import sys
 
 import torch
 from mmengine.runner import Runner
 
-from dense_ssl.cli.finetune_options import add_arguments, build_config
+from dense_ssl.cli.arguments import add_arguments, add_label_arguments
+from dense_ssl.cli.build import build_config
+from dense_ssl.cli.clean_errors import clean_errors
+from dense_ssl.errors import UserError
 from dense_ssl.evaluation.knn import knn_accuracy
 from dense_ssl.finetune.data.paths import check_data_exist
 from dense_ssl.finetune.model import build_model
 from dense_ssl.finetune.run import RANDOM
-from dense_ssl.transfer import TransferError, prepare_transfer, read_checkpoint
+from dense_ssl.transfer import prepare_transfer, read_checkpoint
 
 
 @torch.no_grad()
@@ -30,6 +32,7 @@ def features(model, loader, device):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add_arguments(parser)
+    add_label_arguments(parser)
     parser.add_argument('--checkpoint', required=True, help='as it is, or the word "random"')
     parser.add_argument('--network', choices=['online', 'momentum'], default='online')
     parser.add_argument('--backbone-prefix')
@@ -37,7 +40,7 @@ def main() -> None:
     args = parser.parse_args()
     cfg = build_config(args)
     if cfg.get('default_scope') != 'mmpretrain':
-        raise TransferError(f'{args.config} is no mmpretrain config.')
+        raise UserError(f'{args.config} is no mmpretrain config.')
     check_data_exist(cfg)
     model = build_model(cfg)
     if args.checkpoint == RANDOM:
@@ -68,8 +71,5 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    try:
+    with clean_errors():
         main()
-    except (TransferError, ImportError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        sys.exit(1)

@@ -1,8 +1,38 @@
 """Move the colour part of a recipe from the workers to the device."""
 
+import torch
 from mmengine.config import Config
 
-__all__ = ['leave_colours_to_device']
+from dense_ssl.errors import UserError
+
+__all__ = ['leave_colours_to_device', 'place_colors']
+
+
+def place_colors(cfg: Config) -> None:
+    """Decide where the views of a recipe get their colors changed, in place.
+
+    As ``speed.colors`` says, 'device' or 'workers'; by default on the device
+    if that is a GPU and the data preprocessor can do it.
+
+    Raises:
+        UserError: Another word, or a data preprocessor that cannot.
+    """
+    where = (cfg.get('speed') or {}).get('colors')
+    if where not in (None, 'device', 'workers'):
+        raise UserError(f"speed.colors={where!r}: use 'device' or 'workers'")
+    preprocessor = (cfg.get('model') or {}).get('data_preprocessor') or (
+        cfg.get('data_preprocessor') or {}
+    )
+    able = str(preprocessor.get('type')).endswith('DenseDataPreprocessor')
+    if where == 'device' and not able:
+        raise UserError(
+            '--color device (speed.colors) needs data_preprocessor.type='
+            "'DenseDataPreprocessor', which applies the colors."
+        )
+    if where is None and able and torch.cuda.is_available():
+        where = 'device'
+    if where is not None:
+        leave_colours_to_device(cfg, where == 'device')
 
 
 def _steps(node):

@@ -3,6 +3,7 @@
 import ast
 import difflib
 import importlib.util
+import inspect
 import os
 import os.path as osp
 from typing import Optional
@@ -10,14 +11,21 @@ from typing import Optional
 import mmengine
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
+from mmengine.hub import get_config
+from mmengine.runner import Runner
 from mmengine.utils import is_installed
 
-from dense_ssl.compat import OPTIONAL, REQUIRED, VersionError, require
-from dense_ssl.errors import MissingFile
+from dense_ssl.compat import OPTIONAL, REQUIRED, VersionError, current_config, require
+from dense_ssl.errors import MissingFile, UserError
 
-from .config_options import check_top_level
+__all__ = ['TOP_LEVEL', 'load_config', 'require_packages']
 
-__all__ = ['load_config', 'require_packages']
+# What mmengine reads from a config beside the arguments of Runner.
+TOP_LEVEL = set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'} | {
+    'runner_type', 'sync_bn', 'find_unused_parameters', 'model_wrapper_cfg',
+    'activation_checkpointing', 'efficient_conv_bn_eval', 'compile', 'custom_imports',
+    'tta_model', 'tta_pipeline', 'strategy', 'speed',
+}  # fmt: skip
 
 
 def load_config(path: str) -> Config:
@@ -25,33 +33,49 @@ def load_config(path: str) -> Config:
 
     Raises:
         MissingFile: Names the file and the closest one in its folder.
-        UserError: A top-level key is a misspelt one of mmengine's.
+        UserError: The file is faulty, or a top-level key is a misspelt one of
+            mmengine's.
         VersionError: The config, or a base of it, lies in a package that is
             absent or of a version outside the range wanted. Nothing is
             installed.
     """
-    if '::' in path:
-        from mmengine.hub import get_config
-
-        _require(path.partition('::')[0], path)
-        return _checked(get_config(path))
-    if not osp.isfile(path):
-        folder, name = osp.split(path)
-        names = (
-            [n for n in os.listdir(folder or '.') if n.endswith('.py')]
-            if osp.isdir(folder or '.')
-            else []
-        )
-        close = difflib.get_close_matches(name, names, n=1)
-        hint = f' Did you mean {osp.join(folder, close[0])}?' if close else ''
-        raise MissingFile(f'no config file {path}.{hint}')
-    require_packages(path)
-    return _checked(Config.fromfile(path))
-
-
-def _checked(cfg: Config) -> Config:
-    check_top_level(cfg)
+    package, colons, _ = path.partition('::')
+    if colons:
+        _require(package, path)
+    else:
+        path = current_config(path)
+        if not osp.isfile(path):
+            raise MissingFile(f'no config file {path}.{_closest(path)}')
+        require_packages(path)
+    try:
+        cfg = get_config(path) if colons else Config.fromfile(path)
+    except Exception as error:  # whatever a config, being code, raises
+        raise UserError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
+    _check_top_level(cfg)
     return cfg
+
+
+def _closest(path: str) -> str:
+    folder, name = osp.split(path)
+    if not osp.isdir(folder or '.'):
+        return ''
+    names = [n for n in os.listdir(folder or '.') if n.endswith('.py')]
+    close = difflib.get_close_matches(name, names, n=1)
+    return f' Did you mean {osp.join(folder, close[0])}?' if close else ''
+
+
+def _check_top_level(cfg: Config) -> None:
+    """Raise UserError where a key is nearly one that mmengine reads.
+
+    Configs may hold variables of any name, so only near misses are found.
+    """
+    for key in set(cfg) - TOP_LEVEL:
+        close = difflib.get_close_matches(key, TOP_LEVEL, 1, 0.9)
+        if close:
+            raise UserError(
+                f'{cfg.filename}: nothing reads the key {key}; {close[0]} is '
+                'probably meant. If it is a variable, call it something less like it'
+            )
 
 
 def require_packages(path: str, seen: Optional[set[str]] = None) -> None:

@@ -1,0 +1,143 @@
+"""A resumed run makes the very steps of an uninterrupted one."""
+
+import random
+
+import numpy as np
+import torch
+from mmengine.dist import all_reduce, get_rank
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+
+from dense_ssl.errors import UserError
+from dense_ssl.registry import HOOKS
+
+# Where a scheduler stands; all its other fields say what it does.
+_STATE = {'last_step', '_global_step', '_last_value', 'base_values', 'verbose'}
+
+
+@HOOKS.register_module(name=['ExactResumeHook', 'EpochSeedHook'])
+class ExactResumeHook(Hook):
+    """Random numbers, gradients and schedules that do not depend on a stop.
+
+    - The process is seeded from (seed, epoch, rank) before every epoch, and
+      the loader draws its workers' seeds from the process's generator: epochs
+      differ, ranks differ, and a run resumed at an epoch sees the numbers of
+      an uninterrupted one. Needs ``persistent_workers=False``: workers that
+      live on keep a state that no checkpoint holds.
+    - With gradient accumulation an epoch may end between two optimiser steps.
+      What has been accumulated by then is saved and resumed.
+    - mmengine restores schedulers whole, their old length included. Where the
+      config's schedule differs from the checkpoint's (a run made longer), the
+      config's is followed from the resumed iteration on. Else nothing is
+      touched.
+    """
+
+    priority = 'VERY_HIGH'  # before CheckpointHook saves
+    key = 'pending_gradients'
+
+    def before_run(self, runner) -> None:
+        """Remember the config's schedule: a checkpoint overwrites it."""
+        self.wanted = _settings(runner.param_schedulers)
+        self.pending, self.loaded = {}, {}
+
+    def before_train(self, runner) -> None:
+        """Called after a checkpoint was loaded."""
+        self._seed_sampler(runner)
+        if runner.iter:
+            self._resume_gradients(runner)
+            if _settings(runner.param_schedulers) != self.wanted:
+                _follow_config(runner)
+        self.loaded = {}
+
+    def _seed_sampler(self, runner) -> None:
+        if runner.train_dataloader.persistent_workers:
+            raise UserError(
+                'train_dataloader.persistent_workers=True makes a resumed run '
+                'differ from an uninterrupted one: set it to False, or take '
+                'ExactResumeHook out of custom_hooks'
+            )
+        # A sampler that drew its own seed draws another one after a resume;
+        # the run's seed is in the checkpoint, without the rank added to it.
+        sampler = runner.train_dataloader.sampler
+        if hasattr(sampler, 'seed'):
+            diff = runner._randomness_cfg.get('diff_rank_seed', False)
+            sampler.seed = runner.seed - (get_rank() if diff else 0)
+        amid = runner.iter - runner.epoch * len(runner.train_dataloader)
+        if amid:
+            runner.logger.warning(
+                f'the checkpoint was saved {amid} iterations into epoch '
+                f'{runner.epoch + 1}, which is trained again from its start: '
+                'the run gets that much longer than its schedules. '
+                'Checkpoints of whole epochs (default_hooks.checkpoint.'
+                'by_epoch=True) resume exactly'
+            )
+
+    def before_train_epoch(self, runner) -> None:
+        """Seed python, numpy and torch."""
+        state = np.random.SeedSequence([runner.seed, runner.epoch, get_rank()]).generate_state(3)
+        random.seed(int(state[0]))
+        np.random.seed(state[1])
+        torch.manual_seed(int(state[2]))
+
+    def after_train_epoch(self, runner) -> None:
+        """Collect waiting gradients, averaged over the processes as a step would."""
+        every = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+        self.pending = {}
+        if runner.iter % every == 0 or runner.iter == runner.max_iters:
+            return
+        for name, p in _bare(runner.model).named_parameters():
+            if p.grad is not None:
+                self.pending[name] = p.grad.detach().clone()
+                all_reduce(self.pending[name], 'mean')
+
+    def before_train_iter(self, runner, *args, **kwargs) -> None:
+        """Forget the collected gradients: they change from here on."""
+        self.pending = {}
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Put waiting gradients into the checkpoint."""
+        if self.pending:
+            checkpoint[self.key] = {k: v.cpu() for k, v in self.pending.items()}
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Keep those of the checkpoint."""
+        self.loaded = checkpoint.get(self.key) or {}
+
+    def _resume_gradients(self, runner) -> None:
+        parameters = dict(_bare(runner.model).named_parameters())
+        for name, gradient in self.loaded.items():
+            p = parameters[name]
+            p.grad = gradient.to(p.device, p.dtype)
+        if self.loaded:
+            runner.logger.info('the gradients accumulated so far are resumed too')
+
+
+def _follow_config(runner) -> None:
+    """Step the config's schedule from the start to where the run stands."""
+    wrapper = runner.optim_wrapper
+    names = {s.param_name for s in runner.param_schedulers}
+    for group in wrapper.param_groups:
+        group.update({n: group[f'initial_{n}'] for n in names})
+    runner.param_schedulers = runner.build_param_scheduler(runner.cfg.param_scheduler)
+    wrapper._global_step = 0  # else the first step warns of its order
+    for by_epoch, steps in ((False, runner.iter), (True, runner.epoch)):
+        chosen = [s for s in runner.param_schedulers if s.by_epoch == by_epoch]
+        for _ in range(steps):
+            for scheduler in chosen:
+                scheduler.step()
+    runner.logger.warning(
+        'the checkpoint was made with another learning-rate schedule; '
+        f"from iteration {runner.iter} on the config's is followed "
+        f'(lr {wrapper.param_groups[0]["lr"]:.3e})'
+    )
+
+
+def _settings(schedulers) -> list:
+    """What each scheduler does; nothing for several optimisers' ones."""
+    if not isinstance(schedulers, list):
+        return []
+    return [{k: v for k, v in s.state_dict().items() if k not in _STATE} for s in schedulers]
+
+
+def _bare(model):
+    return model.module if is_model_wrapper(model) else model
