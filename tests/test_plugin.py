@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 CONFIG = """
-_base_ = 'dense_ssl::densecl/densecl_resnet50_8xb32-coslr-200e_folder.py'
+_base_ = 'dense_ssl::densecl/densecl_resnet50_8xb32-coslr-200e_in1k.py'
 train_dataloader = dict(
     batch_size=2, num_workers=1, dataset=dict(data_root='images'))
 model = dict(

@@ -20,7 +20,7 @@ from .config import load_config
 from .options import flatten, merge_options
 from .schedule import set_length
 
-__all__ = ['build_config', 'build_runner', 'require_test_loop', 'start_from']
+__all__ = ['apply_training', 'build_config', 'build_runner', 'require_test_loop', 'start_from']
 
 #: Keys that stand for a flag: they are in people's scripts.
 _ALIASES = {
@@ -51,7 +51,7 @@ def build_config(args: argparse.Namespace) -> Config:
     merge_options(cfg, options)
     if any(key.lstrip('+') == 'model.queue_len' for key in options):
         _keep_queue(cfg)
-    _apply_training(cfg, args)
+    apply_training(cfg, args)
     leave_out_absent_metrics(cfg)
     return cfg
 
@@ -124,7 +124,7 @@ def _keep_queue(cfg: Config) -> None:
         cfg.custom_hooks = [*hooks, dict(type='dense_ssl.FitCheckHook', long_queue='error')]
 
 
-def _apply_training(cfg: Config, args: argparse.Namespace) -> None:
+def apply_training(cfg: Config, args: argparse.Namespace) -> None:
     """What needs the config as it will be."""
     if args.tensorboard:
         edits.add_tensorboard(cfg)

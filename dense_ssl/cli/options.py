@@ -19,7 +19,7 @@ _PATH_ENDINGS = ('data_root', '_file', '_dir', 'checkpoint')
 
 def names_a_path(key: str) -> bool:
     """Whether the value of a dotted config key is one file or folder."""
-    parts = key.split('.')
+    parts = key.lstrip('+').split('.')
     return parts[-1] in _PATHS or parts[-1].endswith(_PATH_ENDINGS) or 'data_prefix' in parts
 
 

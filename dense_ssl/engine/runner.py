@@ -71,10 +71,7 @@ class DenseRunner(Runner):
         super().register_hooks(default_hooks, custom_hooks)
         if not isinstance(self.bare_model, BaseSelfSupervisor):
             return
-        needed = ['FitCheckHook', 'MomentumScheduleHook']
-        if not (self._train_dataloader or {}).get('persistent_workers', False):
-            needed.append('ExactResumeHook')  # which those workers rule out
-        for name in needed:
+        for name in ('FitCheckHook', 'MomentumScheduleHook', 'ExactResumeHook'):
             kind = HOOKS.get(name)
             if not any(isinstance(hook, kind) for hook in self.hooks):
                 self.register_hook(dict(type=f'dense_ssl.{name}'))

@@ -76,7 +76,7 @@ def pretrain_options(data, budget: Budget) -> list[str]:
         'model.momentum': 0.99,
         'train_dataloader.dataset.pipeline.1.view_size': budget.view_size,
         # the user's images may be of any size; smaller ones are enlarged
-        'train_dataloader.dataset.min_size': 0,
+        '+train_dataloader.dataset.min_size': 0,
         'train_dataloader.batch_size': batch,
         'train_dataloader.num_workers': 2,
         'train_cfg.max_epochs': epochs,
@@ -88,7 +88,7 @@ def pretrain_options(data, budget: Budget) -> list[str]:
         'randomness.seed': 0,
     }
     if data.unlabelled_list:
-        options['train_dataloader.dataset.ann_file'] = data.unlabelled_list
+        options['+train_dataloader.dataset.ann_file'] = data.unlabelled_list
     return as_options(options)
 
 

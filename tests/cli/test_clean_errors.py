@@ -4,8 +4,8 @@ from mmengine.config import Config
 from torch.utils.data import DataLoader, Dataset
 
 from dense_ssl.cli.clean_errors import clean_errors, user_error
-from dense_ssl.cli.config_options import check_options
-from dense_ssl.cli.launch import load_config
+from dense_ssl.cli.config import load_config
+from dense_ssl.cli.options import merge_options
 
 
 class Refusing(Dataset):
@@ -15,7 +15,7 @@ class Refusing(Dataset):
         return 2
 
     def __getitem__(self, index):
-        check_options(Config(dict(model=dict(depth=1))), {'model.dept': 1})
+        merge_options(Config(dict(model=dict(depth=1))), {'model.dept': 1})
 
 
 def caught(function, *args):
@@ -57,7 +57,7 @@ def test_own_error_from_a_worker():
         lambda: torch.zeros(2) @ torch.zeros(3),
         lambda: int('x'),
         # fails inside our code, but our code did not raise it
-        lambda: check_options(None, 3),
+        lambda: merge_options(None, 3),
     ],
 )
 def test_unexpected_errors_keep_their_traceback(function):

@@ -319,7 +319,7 @@ def test_same_training(tmp_path):
     losses = []
     for data_root in (folder, tmp_path / 'all.tar'):
         cfg = runs.config(
-            'densecl/densecl_resnet50_8xb32-coslr-200e_folder.py',
+            'densecl/densecl_resnet50_8xb32-coslr-200e_in1k.py',
             data_root,
             tmp_path / 'work',
             **{'model.queue_len': 8},

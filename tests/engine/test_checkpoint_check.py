@@ -9,12 +9,12 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import nn
 
-from dense_ssl.engine.checkpoint_check import check_checkpoint
+from dense_ssl.engine.checkpoint_check import StartingPoint
 from dense_ssl.errors import TransferError
 
 from .runs import config, image_folder, train
 
-DENSECL = 'densecl/densecl_resnet50_8xb32-coslr-200e_folder.py'
+DENSECL = 'densecl/densecl_resnet50_8xb32-coslr-200e_in1k.py'
 RESNET = {
     'model.backbone': dict(_delete_=True, type='ResNet', depth=18),
     'model.projector.in_channels': 512,
@@ -42,7 +42,7 @@ def message(runner, **options):
     """Of the refusal; the model must be as it was."""
     before = {k: v.clone() for k, v in runner.model.state_dict().items()}
     with pytest.raises(TransferError) as refusal:
-        check_checkpoint(runner, **options)
+        StartingPoint.find(runner, **options)
     after = runner.model.state_dict()
     assert all(torch.equal(before[k], after[k]) for k in before)
     return str(refusal.value)
@@ -58,21 +58,21 @@ def tiny(tmp_path_factory):
 @pytest.mark.parametrize('prefix', ['', 'module.'])
 def test_a_right_file_passes(tmp_path, tiny, prefix, resume):
     path = save(tmp_path / 'a.pth', {prefix + k: v for k, v in tiny.items()}, training=resume)
-    check_checkpoint(build(tmp_path, path, resume))
+    StartingPoint.find(build(tmp_path, path, resume))
 
 
 def test_a_wrapped_model(tmp_path, tiny):
     path = save(tmp_path / 'a.pth', tiny)
     runner = build(tmp_path, path)
     runner.model = nn.DataParallel(runner.model)
-    check_checkpoint(runner)
+    StartingPoint.find(runner)
     save(path, {k: v for k, v in tiny.items() if 'conv1' not in k})
     assert 'does not fit' in message(runner)
 
 
 def test_nothing_to_load(tmp_path):
-    check_checkpoint(build(tmp_path))
-    check_checkpoint(build(tmp_path, resume=True))  # no file there yet
+    StartingPoint.find(build(tmp_path))
+    StartingPoint.find(build(tmp_path, resume=True))  # no file there yet
 
 
 def test_nothing_matches(tmp_path, tiny):
@@ -135,7 +135,7 @@ def test_networks_that_the_model_lacks(tmp_path, tiny, monkeypatch):
     runner = build(tmp_path, path)
     lines = []
     monkeypatch.setattr(runner.logger, 'info', lines.append)
-    check_checkpoint(runner)
+    StartingPoint.find(runner)
     assert lines == [
         f'load_from={path}: in the file, not used: head (1), momentum_encoder.head (1)'
     ]
@@ -190,7 +190,7 @@ def test_the_remedy_of_a_test(tmp_path, tiny):
     path = save(tmp_path / 'a.pth', {'stem.weight': torch.ones(2)})
     text = message(build(tmp_path, path), testing=True)
     assert text.startswith(f'checkpoint {path} does not fit')
-    assert '--init-from' not in text and 'tools/benchmarks/train.py' in text
+    assert '--init-from' not in text and 'tools/finetune.py' in text
 
 
 class Start(Hook):
@@ -210,7 +210,7 @@ def test_resuming_a_shortened_queue(tmp_path):
     cfg.experiment_name = 'resumed_queue'
     runner, start = Runner.from_cfg(cfg), Start()
     assert len(runner.model.queue) == 64
-    check_checkpoint(runner)
+    StartingPoint.find(runner)
     runner.register_hook(start)
     runner.train()
     assert runner.epoch == 2

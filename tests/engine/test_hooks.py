@@ -6,7 +6,7 @@ from mmengine.runner import Runner
 
 from .runs import config, image_folder, train
 
-DENSECL = 'densecl/densecl_resnet50_8xb32-coslr-200e_folder.py'
+DENSECL = 'densecl/densecl_resnet50_8xb32-coslr-200e_in1k.py'
 
 
 @pytest.fixture(scope='module')
@@ -64,6 +64,42 @@ def test_persistent_workers_are_refused(images, tmp_path):
     )
     with pytest.raises(ValueError, match='persistent_workers'):
         train(cfg)
+    cfg.custom_hooks = [dict(type='ExactResumeHook', exact=False)]
+    train(cfg)
+
+
+def test_own_hooks_do_not_replace_what_a_run_needs(images, tmp_path):
+    cfg = config(DENSECL, images, tmp_path, epochs=1)
+    cfg.custom_hooks = [dict(type='EMAHook')]
+    cfg.pop('runner_type')
+    runner, _ = train(cfg)
+    assert len(runner.model.queue) == 8 and runner.model.momentum_encoder.num_updates == 3
+
+
+@pytest.mark.parametrize('what', ['error', 'fit', 'warn'])
+def test_hooks_of_earlier_configs(images, tmp_path, what):
+    cfg = config(DENSECL, images, tmp_path, epochs=1)
+    cfg.custom_hooks = [
+        dict(type=name)
+        for name in (
+            'EpochSeedHook',
+            'DataCheckHook',
+            'BatchNormCheckHook',
+            'MomentumScheduleHook',
+            'ScheduleExtensionHook',
+            'PendingGradientsHook',
+            'DataWaitHook',
+        )
+    ]
+    cfg.custom_hooks.append(dict(type='QueueLengthHook', if_longer=what))
+    if what == 'error':
+        with pytest.raises(ValueError, match='queue_len=8'):
+            train(cfg)
+        return
+    runner, _ = train(cfg)
+    assert len(runner.model.queue) == (8 if what == 'fit' else 65536)
+    for kind in ('FitCheckHook', 'ExactResumeHook', 'MomentumScheduleHook'):
+        assert [type(h).__name__ for h in runner.hooks].count(kind) == 1
 
 
 def test_momentum_schedule_knows_accumulation_and_extension(images, tmp_path):
@@ -87,9 +123,7 @@ def test_queue_fits_the_folder(images, tmp_path):
 
 def test_queue_longer_than_the_data_set_is_refused(images, tmp_path):
     cfg = config(DENSECL, images, tmp_path)
-    for hook in cfg.custom_hooks:
-        if hook['type'] == 'QueueLengthHook':
-            hook['if_longer'] = 'error'
+    cfg.custom_hooks = [dict(type='FitCheckHook', long_queue='error')]
     with pytest.raises(ValueError, match='65536 .*13 images.*queue_len=8'):
         train(cfg)
 
@@ -196,6 +230,15 @@ def test_starting_from_weights_starts_the_schedule_anew(images, tmp_path):
     torch.save(dict(state_dict=state), tmp_path / 'online.pth')
     cfg = config(DENSECL, images, tmp_path / 'third', **SCHEDULED)
     cfg.load_from = str(tmp_path / 'online.pth')
+    with pytest.raises(TransferError, match='nothing of momentum_encoder'):
+        train(cfg)
+    cfg.load_from = None
+    cfg.custom_hooks.append(
+        dict(
+            type='dense_ssl.transfer.init_from.InitFromHook',
+            checkpoint=str(tmp_path / 'online.pth'),
+        )
+    )
     seen = {}
 
     class Start(Hook):

@@ -10,8 +10,8 @@ from dense_ssl.models.momentum_encoder import cosine_momentum
 
 from .runs import config, image_folder, train
 
-PIXPRO = 'pixpro/pixpro_resnet50_8xb128-coslr-100e_folder.py'
-PIXCONTRAST = 'pixpro/pixcontrast_resnet50_8xb128-coslr-100e_folder.py'
+PIXPRO = 'pixpro/pixpro_resnet50_8xb128-coslr-100e_in1k.py'
+PIXCONTRAST = 'pixpro/pixcontrast_resnet50_8xb128-coslr-100e_in1k.py'
 STEPS = 3  # of an epoch: 13 images, batches of 4, the rest left out
 
 

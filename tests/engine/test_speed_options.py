@@ -1,6 +1,5 @@
 """Options for speed: all algorithms train with them, to the same losses."""
 
-import argparse
 import os
 import shutil
 
@@ -11,9 +10,9 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import RUNNERS
 
-from dense_ssl.cli.device_color import leave_colours_to_device
-from dense_ssl.cli.train_options import add_train_arguments, merge_train_arguments
-from dense_ssl.engine.processes import prepare_devices
+from dense_ssl.cli.arguments import train_parser
+from dense_ssl.cli.build import apply_training
+from dense_ssl.engine.device_color import leave_colours_to_device, place_colors
 from dense_ssl.engine.runner import checkpoint_activations
 from dense_ssl.registry import HOOKS
 
@@ -21,9 +20,9 @@ from ..distributed import run_distributed
 from ..models.tiny_mcl import mcl_config
 from .runs import CONFIGS, Recorder, config, image_folder, train
 
-DENSECL = 'densecl/densecl_resnet50_8xb32-coslr-200e_folder.py'
-PIXPRO = 'pixpro/pixpro_resnet50_8xb128-coslr-100e_folder.py'
-MCL = 'mcl/mcl_resnet50_8xb128-coslr-100e_folder.py'
+DENSECL = 'densecl/densecl_resnet50_8xb32-coslr-200e_in1k.py'
+PIXPRO = 'pixpro/pixpro_resnet50_8xb128-coslr-100e_in1k.py'
+MCL = 'mcl/mcl_resnet50_8xb128-coslr-100e_in1k.py'
 
 
 @pytest.fixture(scope='module')
@@ -50,15 +49,12 @@ def recipe(name, images, work_dir, *arguments):
     # Small steps: the recipes' own would blow rounding up.
     cfg.optim_wrapper.optimizer.lr = 1e-4
     cfg.param_scheduler = []
-    parser = argparse.ArgumentParser()
-    add_train_arguments(parser)
-    merge_train_arguments(cfg, parser.parse_args(list(arguments)))
+    apply_training(cfg, train_parser().parse_args(['c.py', *arguments]))
     return cfg
 
 
 def train_fast(cfg):
     """As train(), by the runner that the options choose."""
-    assert cfg.runner_type == 'dense_ssl.FastRunner'
     cfg.experiment_name = f'run_{np.random.randint(1 << 60)}'
     runner = RUNNERS.build(cfg)
     recorder = Recorder()
@@ -176,9 +172,7 @@ def queues_of_two_processes(rank, world, images, work_dir):
     cfg.custom_hooks.append(dict(type='WatchQueues'))
     cfg.launcher = 'pytorch'
     cfg.randomness.diff_rank_seed = True
-    cfg.runner_type = 'dense_ssl.FastRunner'
     cfg.speed = dict(channels_last=True)
-    prepare_devices(cfg)
     train_fast(cfg)
     return WatchQueues.seen
 
@@ -195,9 +189,8 @@ def test_channels_last_queues_start_alike(tmp_path):
 class TestMerge:
     def cfg(self, *arguments):
         cfg = Config.fromfile(CONFIGS / DENSECL)
-        parser = argparse.ArgumentParser()
-        add_train_arguments(parser)
-        merge_train_arguments(cfg, parser.parse_args(list(arguments)))
+        apply_training(cfg, train_parser().parse_args(['c.py', *arguments]))
+        place_colors(cfg)
         return cfg
 
     def colours(self, cfg):
@@ -236,10 +229,8 @@ class TestMerge:
     def test_flags(self):
         assert 'speed' not in self.cfg()
         cfg = self.cfg('--channels-last', '--compile')
-        assert cfg.runner_type == 'dense_ssl.FastRunner'
         assert cfg.speed == dict(channels_last=True, compile=True)
         cfg = self.cfg('--checkpoint-activations')
-        assert cfg.runner_type == 'dense_ssl.FastRunner'
         assert cfg.speed == dict(checkpoint=[f'backbone.layer{i}' for i in (1, 2, 3, 4)])
 
 

@@ -1,6 +1,5 @@
 """The benchmark configs train and validate, and say what the papers did."""
 
-import argparse
 import subprocess
 from pathlib import Path
 
@@ -17,11 +16,9 @@ SEGMENTATION = CONFIGS / 'mmsegmentation' / 'fcn_r50-d8_4xb2-40k_cityscapes-769x
 
 
 def options(config, tmp_path, **kwargs):
-    from dense_ssl.cli.finetune_options import add_arguments
+    from dense_ssl.cli.arguments import finetune_parser
 
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    args = parser.parse_args([str(config)])
+    args = finetune_parser().parse_args([str(config), '--init-from', 'random'])
     args.__dict__.update(
         work_dir=str(tmp_path / 'work'),
         small=16,
@@ -29,7 +26,7 @@ def options(config, tmp_path, **kwargs):
         batch_size=2,
         workers=0,
         seed=0,
-        cfg_options=dict(experiment_name=tmp_path.name),
+        cfg_options=dict(**{'+experiment_name': tmp_path.name}),
     )
     args.__dict__.update(
         {key: str(value) if isinstance(value, Path) else value for key, value in kwargs.items()}
@@ -82,7 +79,7 @@ def test_mask_rcnn_takes_mcl_weights_trains_and_validates(tmp_path):
     pytest.importorskip('mmdet')
     from mmdet.models.necks import FPN
 
-    from dense_ssl.cli.finetune_options import build_config
+    from dense_ssl.cli.build import build_config
     from dense_ssl.finetune import fine_tune
 
     ann, images = write_coco(tmp_path, images=10)
@@ -139,7 +136,7 @@ def test_every_part_of_mcl_lands_in_its_place():
 
 def test_boxes_alone_leave_the_mask_branch_out(tmp_path):
     pytest.importorskip('mmdet')
-    from dense_ssl.cli.finetune_options import build_config
+    from dense_ssl.cli.build import build_config
     from dense_ssl.finetune import fine_tune
 
     ann, images = write_coco(tmp_path, images=6, masks=False)
@@ -153,7 +150,7 @@ def test_boxes_alone_leave_the_mask_branch_out(tmp_path):
 @pytest.mark.parametrize('cityscapes', [False, True])
 def test_fcn_trains_validates_and_is_tested(tmp_path, cityscapes):
     pytest.importorskip('mmseg')
-    from dense_ssl.cli.finetune_options import build_config
+    from dense_ssl.cli.build import build_config
     from dense_ssl.finetune import fine_tune, test
 
     data = write_segmentation(tmp_path / 'data', cityscapes=cityscapes)
@@ -165,14 +162,14 @@ def test_fcn_trains_validates_and_is_tested(tmp_path, cityscapes):
     metrics = fine_tune(build_config(args), str(tmp_path / 'x.pth'))
     assert 'mIoU' in metrics
     assert (tmp_path / 'work' / 'metrics.json').is_file()
-    args.cfg_options['experiment_name'] += '-test'
+    args.cfg_options['+experiment_name'] += '-test'
     again = test(build_config(args), str(tmp_path / 'work' / 'iter_1.pth'))
     assert again['mIoU'] == pytest.approx(metrics['mIoU'])
 
 
 def test_the_wrong_depth_is_refused_before_data_are_opened(tmp_path):
     pytest.importorskip('mmseg')
-    from dense_ssl.cli.finetune_options import build_config
+    from dense_ssl.cli.build import build_config
     from dense_ssl.finetune import fine_tune
     from dense_ssl.transfer import TransferError
 
@@ -187,7 +184,7 @@ def test_the_wrong_depth_is_refused_before_data_are_opened(tmp_path):
 @pytest.mark.parametrize('config,package', [(DETECTION, 'mmdet'), (SEGMENTATION, 'mmseg')])
 def test_absent_data_are_named(tmp_path, config, package, monkeypatch):
     pytest.importorskip(package)
-    from dense_ssl.cli.finetune_options import build_config
+    from dense_ssl.cli.build import build_config
     from dense_ssl.finetune import fine_tune
     from dense_ssl.transfer import TransferError
 
@@ -213,7 +210,7 @@ def test_real_data_go_through(tmp_path, task):
     from tests.data_paths import shared_data
 
     data = shared_data() / task
-    from dense_ssl.cli.finetune_options import build_config
+    from dense_ssl.cli.build import build_config
     from dense_ssl.finetune import fine_tune
 
     if task == 'nuclei':

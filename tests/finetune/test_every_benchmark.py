@@ -47,8 +47,8 @@ def backbone(tmp_path_factory):
 
 def shrunk(path, tmp_path, data):
     """The config as users shrink it; R101 keeps its depth."""
-    from dense_ssl.cli.finetune_options import build_config
-    from dense_ssl.cli.merge_options import load_config
+    from dense_ssl.cli.build import build_config
+    from dense_ssl.cli.config import load_config
 
     pytest.importorskip(PACKAGES[path.parent.name])
     given = load_config(str(path))
@@ -61,7 +61,7 @@ def shrunk(path, tmp_path, data):
     if path.parent.name == 'mmsegmentation':
         kwargs['crop'] = (64, 64)
     changes = {
-        'experiment_name': tmp_path.name,
+        '+experiment_name': tmp_path.name,
         'data_root': str(data / root),
         'default_hooks.checkpoint.save_optimizer': False,
     }

@@ -13,7 +13,7 @@ from .tiny_data import write_coco, write_segmentation
 
 
 def train(config, tmp_path, **kwargs):
-    from dense_ssl.cli.finetune_options import build_config
+    from dense_ssl.cli.build import build_config
     from dense_ssl.finetune import fine_tune
 
     path = tmp_path / 'x.pth'
@@ -41,7 +41,7 @@ def test_voc_recipe_on_own_annotations(tmp_path):
 )
 def test_own_annotations_replace_every_detectors_data(tmp_path, path):
     pytest.importorskip('mmdet')
-    from dense_ssl.cli.finetune_options import build_config
+    from dense_ssl.cli.build import build_config
 
     ann, images = write_coco(tmp_path, images=6)
     cfg = build_config(options(path, tmp_path, coco_ann=ann, coco_images=images))
@@ -80,7 +80,7 @@ def test_segmentors(tmp_path, name):
 
 def test_cityscapes_layout_serves_other_recipes_too(tmp_path):
     pytest.importorskip('mmseg')
-    from dense_ssl.cli.finetune_options import build_config
+    from dense_ssl.cli.build import build_config
 
     data = write_segmentation(tmp_path / 'data', cityscapes=True)
     cfg = build_config(

@@ -26,7 +26,7 @@ def scenes():
 def data_sets(name, root, tmp_path):
     """The config, and its training and validation sets."""
     pytest.importorskip('mmdet')
-    from dense_ssl.cli.finetune_options import build_config
+    from dense_ssl.cli.build import build_config
 
     cfg = build_config(
         options(

@@ -61,7 +61,7 @@ class Watch(Hook):
 
 def test_a_detectors_run_averages_them_before_it_evaluates(tmp_path):
     pytest.importorskip('mmdet')
-    from dense_ssl.cli.finetune_options import build_config
+    from dense_ssl.cli.build import build_config
 
     ann, images = write_coco(tmp_path, images=10)
     cfg = build_config(
@@ -73,7 +73,7 @@ def test_a_detectors_run_averages_them_before_it_evaluates(tmp_path):
             scale=(64, 64),
             iters=None,
             cfg_options={
-                'experiment_name': tmp_path.name,
+                '+experiment_name': tmp_path.name,
                 'train_cfg.max_iters': 4,
                 'train_cfg.val_interval': 2,
                 'custom_hooks.0.iterations': BATCHES,

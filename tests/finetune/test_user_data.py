@@ -1,15 +1,13 @@
 """A user's own annotations: what is made of them, and what is refused."""
 
 import json
-from types import SimpleNamespace
 
 import mmcv
 import numpy as np
 import pytest
+from dense_ssl.cli.merge_options import merge_options
 from mmengine.config import Config
 
-from dense_ssl.cli.finetune_options import build_config
-from dense_ssl.cli.merge_options import merge_options
 from dense_ssl.finetune import edits as adjust
 from dense_ssl.finetune.data.coco import hold_out, read_annotations
 from dense_ssl.finetune.data.label_maps import check_labels, parse_classes, use_segmentation_data
@@ -140,40 +138,6 @@ def test_bad_folders_and_classes(tmp_path):
     assert len(parse_classes('11')) == 11
 
 
-def test_the_schedule_shrinks_as_a_whole():
-    cfg = Config(
-        dict(
-            train_cfg=dict(max_iters=90000, val_interval=10000),
-            default_hooks=dict(checkpoint=dict(interval=10000), logger=dict(interval=50)),
-            param_scheduler=[
-                dict(type='LinearLR', begin=0, end=1000),
-                dict(type='MultiStepLR', begin=0, end=90000, milestones=[60000, 80000]),
-            ],
-        )
-    )
-    adjust.set_iterations(cfg, 300)
-    assert cfg.param_scheduler[0].end == 30
-    assert cfg.param_scheduler[1].milestones == [200, 266]
-    assert cfg.param_scheduler[1].end == 300
-    assert cfg.train_cfg.max_iters == cfg.train_cfg.val_interval == 300
-    adjust.set_iterations(cfg, 1)  # no step before the only update
-    assert cfg.param_scheduler[1].milestones == []
-    assert cfg.param_scheduler[0].end == 1
-
-
-def test_epochs_shrink_the_same_way():
-    cfg = Config(
-        dict(
-            train_cfg=dict(max_epochs=100),
-            param_scheduler=[dict(type='MultiStepLR', milestones=[60, 80])],
-        )
-    )
-    adjust.set_epochs(cfg, 10)
-    assert cfg.param_scheduler[0].milestones == [6, 8]
-    adjust.set_epochs(cfg, 1)
-    assert cfg.param_scheduler[0].milestones == []
-
-
 def test_crops_at_the_border_are_filled_up_to_the_crop():
     steps = [
         dict(type='RandomCrop', crop_size=(512, 512)),
@@ -230,15 +194,3 @@ def test_scale_keeps_the_recipes_ratios():
 def test_a_misspelt_option_is_named():
     with pytest.raises(TransferError, match='Did you mean model?'):
         merge_options(Config(dict(model={})), {'modle.depth': 18})
-
-
-@pytest.mark.parametrize(
-    'text,words',
-    [(None, 'no config file'), ('a = 1 +', 'cannot be read'), ("_base_ = ['x.py']", 'cannot be')],
-)
-def test_a_bad_config_file_is_named(tmp_path, text, words):
-    path = tmp_path / 'config.py'
-    if text:
-        path.write_text(text)
-    with pytest.raises(TransferError, match=words):
-        build_config(SimpleNamespace(config=str(path)))

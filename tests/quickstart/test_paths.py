@@ -1,6 +1,5 @@
 """Paths with spaces, commas and brackets reach the tools as they are."""
 
-import argparse
 import json
 import os
 import shutil
@@ -9,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dense_ssl.cli.finetune_options import add_arguments
-from dense_ssl.cli.launch import add_common_arguments, load_config, merge_arguments
+from dense_ssl.cli.arguments import finetune_parser, train_parser
+from dense_ssl.cli.build import build_config
 from dense_ssl.quickstart.job import Job
 from dense_ssl.quickstart.job_data import JobData
 from dense_ssl.quickstart.recipe import PRETRAIN_CONFIG, Budget, detection_options, pretrain_options
@@ -32,14 +31,11 @@ def data_at(path):
 
 @pytest.mark.parametrize('path', PATHS)
 def test_pretraining_gets_the_path(path, tmp_path):
-    parser = argparse.ArgumentParser()
-    add_common_arguments(parser)
     words = map(str, pretrain_options(data_at(path), Budget()))
-    args = parser.parse_args(
+    args = train_parser().parse_args(
         [str(REPOSITORY / PRETRAIN_CONFIG), '--work-dir', str(tmp_path), *words]
     )
-    cfg = load_config(args.config)
-    merge_arguments(cfg, args)
+    cfg = build_config(args)
     dataset = cfg.train_dataloader.dataset
     assert dataset.data_root == path
     assert dataset.ann_file == f'{path}/list.txt'
@@ -47,10 +43,8 @@ def test_pretraining_gets_the_path(path, tmp_path):
 
 @pytest.mark.parametrize('path', PATHS)
 def test_detection_gets_the_path(path):
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
     words = map(str, detection_options(data_at(path), Budget()))
-    args = parser.parse_args(['config', *words])
+    args = finetune_parser().parse_args(['config', '--init-from', 'x', *words])
     assert args.coco_images == args.coco_val_images == path
     assert args.coco_ann == f'{path}/t.json'
 

@@ -7,7 +7,7 @@ import torch
 
 from tests.transfer import foreign
 
-from ..cli.test_train_options import PRESET, ROOT, SMALL, images, tool  # noqa: F401
+from ..cli.test_train import PRESET, ROOT, SMALL, images, tool  # noqa: F401
 
 CLASSIFIER = """
 default_scope = 'dense_ssl'

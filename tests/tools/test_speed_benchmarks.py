@@ -48,7 +48,7 @@ def is_chart(path):
 def test_train_step(run, tmp_path):
     result = run(
         'train_step.py',
-        ROOT / 'configs/densecl/densecl_resnet50_8xb32-coslr-200e_folder.py',
+        ROOT / 'configs/densecl/densecl_resnet50_8xb32-coslr-200e_in1k.py',
         '--device',
         'cpu',
         '--threads',
@@ -112,7 +112,7 @@ def test_train_step(run, tmp_path):
 
 def test_compare_steps(run, tmp_path):
     configs = [
-        ROOT / f'configs/densecl/{name}_resnet50_8xb32-coslr-200e_folder.py'
+        ROOT / f'configs/densecl/{name}_resnet50_8xb32-coslr-200e_in1k.py'
         for name in ('densecl', 'mocov2')
     ]
     result = run(

@@ -1,18 +1,13 @@
 """Starting a method from supervised, released or own weights."""
 
-import argparse
-
 import pytest
 import torch
 from mmengine.config import Config
 
-from dense_ssl.transfer import TransferError
-from dense_ssl.transfer.init_from import (
-    InitFromHook,
-    add_init_arguments,
-    init_from,
-    merge_init_arguments,
-)
+from dense_ssl.cli.arguments import train_parser
+from dense_ssl.cli.build import start_from
+from dense_ssl.errors import TransferError, UserError
+from dense_ssl.transfer.init_from import InitFromHook, init_from
 from tests.models.tiny import densecl
 
 from . import foreign
@@ -75,11 +70,9 @@ def test_a_momentum_copy_outlives_the_start_of_training(save):
 
 
 def test_load_from_beside_init_from_is_refused(save):
-    parser = argparse.ArgumentParser()
-    add_init_arguments(parser)
-    args = parser.parse_args(['--init-from', save({})])
-    with pytest.raises(TransferError, match='load_from .y.pth. were given'):
-        merge_init_arguments(Config(dict(load_from='y.pth')), args)
+    args = train_parser().parse_args(['c.py', '--init-from', save({})])
+    with pytest.raises(UserError, match='load_from .y.pth. were given'):
+        start_from(Config(dict(load_from='y.pth')), args)
 
 
 def test_a_whole_checkpoint_fills_all_but_queues(save):
@@ -132,24 +125,24 @@ def test_bad_parts_are_named(save):
 
 
 def test_the_options(save):
-    parser = argparse.ArgumentParser()
-    add_init_arguments(parser)
     cfg = Config(dict(custom_hooks=[dict(type='A')]))
     path = save(foreign.backbone(1))
-    merge_init_arguments(
-        cfg, parser.parse_args(['--init-from', path, '--init-parts', 'backbone,neck'])
-    )
+
+    def start(*words):
+        start_from(cfg, train_parser().parse_args(['c.py', *words]))
+
+    start('--init-from', path, '--init-parts', 'backbone,neck')
     assert len(cfg.custom_hooks) == 2
     assert cfg.custom_hooks[1].parts == ['backbone', 'neck']
     from dense_ssl.registry import HOOKS
 
     assert isinstance(HOOKS.build(cfg.custom_hooks[1]), InitFromHook)
-    merge_init_arguments(cfg, parser.parse_args([]))
+    start()
     assert len(cfg.custom_hooks) == 2
-    with pytest.raises(TransferError, match='no such file'):
-        merge_init_arguments(cfg, parser.parse_args(['--init-from', 'gone']))
-    with pytest.raises(TransferError, match='needs --init-from'):
-        merge_init_arguments(cfg, parser.parse_args(['--init-parts', 'x']))
+    with pytest.raises(UserError, match='no such file'):
+        start('--init-from', 'gone')
+    with pytest.raises(UserError, match='needs --init-from'):
+        start('--init-parts', 'x')
 
 
 class Runner:

@@ -9,7 +9,7 @@ from dense_ssl.visualization.curves import draw_curves, logged_scalars, smooth
 
 from ..engine.runs import config, image_folder, train
 
-PIXPRO = 'pixpro/pixpro_resnet50_8xb128-coslr-100e_folder.py'
+PIXPRO = 'pixpro/pixpro_resnet50_8xb128-coslr-100e_in1k.py'
 
 
 def test_every_iteration_of_a_run(tmp_path):

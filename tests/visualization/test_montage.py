@@ -8,7 +8,7 @@ import dense_ssl  # noqa: F401
 from dense_ssl.visualization.montage import montage_picture
 from tests.engine.runs import CONFIGS, image_folder
 
-NAMES = ('mcl_resnet50_8xb128-coslr-100e_folder', 'mcl-direct_resnet50_32xb128-coslr-100e_in1k')
+NAMES = ('mcl_resnet50_8xb128-coslr-100e_in1k', 'mcl-direct_resnet50_32xb128-coslr-100e_in1k')
 
 
 def config(name):
@@ -31,6 +31,6 @@ def test_bad_input_is_explained(tmp_path):
     folder = image_folder(tmp_path, 2, size=224)
     with pytest.raises(ValueError, match='--batch-size'):
         montage_picture(config(NAMES[0]), str(folder), 4)
-    other = Config.fromfile(CONFIGS / 'densecl/densecl_resnet50_8xb32-coslr-200e_folder.py')
+    other = Config.fromfile(CONFIGS / 'densecl/densecl_resnet50_8xb32-coslr-200e_in1k.py')
     with pytest.raises(ValueError, match='configs/mcl'):
         montage_picture(other, str(folder), 2)

@@ -30,10 +30,17 @@ class ExactResumeHook(Hook):
       config's schedule differs from the checkpoint's (a run made longer), the
       config's is followed from the resumed iteration on. Else nothing is
       touched.
+
+    Args:
+        exact (bool): False lets workers persist: a resumed run then draws
+            other views than an uninterrupted one. Defaults to True.
     """
 
     priority = 'VERY_HIGH'  # before CheckpointHook saves
     key = 'pending_gradients'
+
+    def __init__(self, exact: bool = True) -> None:
+        self.exact = exact
 
     def before_run(self, runner) -> None:
         """Remember the config's schedule: a checkpoint overwrites it."""
@@ -50,11 +57,11 @@ class ExactResumeHook(Hook):
         self.loaded = {}
 
     def _seed_sampler(self, runner) -> None:
-        if runner.train_dataloader.persistent_workers:
+        if self.exact and runner.train_dataloader.persistent_workers:
             raise UserError(
                 'train_dataloader.persistent_workers=True makes a resumed run '
-                'differ from an uninterrupted one: set it to False, or take '
-                'ExactResumeHook out of custom_hooks'
+                'differ from an uninterrupted one: set it to False, or add '
+                "dict(type='ExactResumeHook', exact=False) to custom_hooks"
             )
         # A sampler that drew its own seed draws another one after a resume;
         # the run's seed is in the checkpoint, without the rank added to it.

@@ -26,6 +26,8 @@ class FitCheckHook(Hook):
             length that fits; 'warn' goes on.
     """
 
+    priority = 'VERY_HIGH'  # queues are resized before a hook copies the model
+
     def __init__(self, long_queue: str = 'fit') -> None:
         if long_queue not in ('error', 'fit', 'warn'):
             raise UserError(f"long_queue='{long_queue}': use error, fit or warn")

@@ -1,14 +1,17 @@
 """Packages that a config builds on are checked, never installed."""
 
 import importlib
+from pathlib import Path
 
 import mmengine.utils.package_utils as package_utils
 import pytest
 
 import dense_ssl.compat as compat
-from dense_ssl.cli import config_file
-from dense_ssl.cli.config_file import load_config
+from dense_ssl.cli import config as config_file
+from dense_ssl.cli.config import load_config
+from dense_ssl.errors import UserError
 
+ROOT = Path(__file__).resolve().parents[2]
 NAME = 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
 
 
@@ -79,10 +82,28 @@ def test_configs_are_read(tmp_path):
     assert (cfg.a, cfg.b, cfg.model.backbone.depth) == (1, 2, 18)
 
 
-@pytest.mark.parametrize('text', ['a = 1 +', '_base_ = f(x)'])
-def test_faults_of_the_file_are_mmengines_to_name(tmp_path, text):
-    with pytest.raises((SyntaxError, NameError)):
+@pytest.mark.parametrize('text', ['a = 1 +', '_base_ = f(x)', "_base_ = ['x.py']"])
+def test_a_faulty_file_is_named(tmp_path, text):
+    with pytest.raises(UserError, match='config.py cannot be read'):
         load_config(write(tmp_path, config=text))
+
+
+@pytest.mark.parametrize('name', sorted(compat.FORMER_CONFIGS))
+def test_former_names_resolve(tmp_path, name):
+    folder = ROOT / 'configs' / name.split('_')[0].split('-')[0]
+    if not folder.is_dir():
+        folder = (
+            ROOT / 'configs' / {'mocov2': 'densecl', 'pixcontrast': 'pixpro'}[name.split('_')[0]]
+        )
+    new = load_config(str(folder / compat.FORMER_CONFIGS[name]))
+    with pytest.warns(UserWarning, match='--data DIR'):
+        assert load_config(str(folder / name)).model == new.model
+    base = f'dense_ssl::{folder.name}/{name}'
+    with pytest.warns(UserWarning, match='--data DIR'):
+        cfg = load_config(write(tmp_path, config=f'_base_ = {base!r}'))
+    assert cfg.model.type.split('.')[-1] == new.model.type
+    with pytest.warns(UserWarning, match='--data DIR'):
+        assert load_config(base).model == new.model
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,3 @@
-import argparse
-import copy
 import os
 import re
 import subprocess
@@ -10,11 +8,14 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 from PIL import Image
 
-from dense_ssl.cli import launch
-from dense_ssl.cli.train_options import add_train_arguments, merge_train_arguments
+from dense_ssl.cli.arguments import train_parser
+from dense_ssl.cli.build import build_config
+from dense_ssl.cli.config import load_config
+from dense_ssl.cli.edits import set_view_size
+from dense_ssl.engine.processes import settle_processes
+from dense_ssl.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / 'configs' / 'densecl'
@@ -34,48 +35,71 @@ SMALL = [
 
 
 def merged(tmp_path, *arguments, preset=PRESET):
-    parser = argparse.ArgumentParser()
-    launch.add_common_arguments(parser)
-    add_train_arguments(parser)
-    args = parser.parse_args([str(preset), '--work-dir', str(tmp_path), *arguments])
-    with DefaultScope.overwrite_default_scope('dense_ssl'):
-        cfg = launch.load_config(args.config)
-        launch.merge_arguments(cfg, args)
-        merge_train_arguments(cfg, args)
-    return cfg
+    args = train_parser().parse_args([str(preset), '--work-dir', str(tmp_path), *arguments])
+    return build_config(args)
 
 
-def queue_hook(cfg):
-    return next(h for h in cfg.custom_hooks if h.type == 'QueueLengthHook')
+def long_queue(cfg):
+    return [h.long_queue for h in cfg.custom_hooks if h.type == 'dense_ssl.FitCheckHook']
 
 
-def test_data_root_retargets_data_and_fits_the_queue(tmp_path):
-    assert queue_hook(merged(tmp_path)).if_longer == 'error'
-    cfg = merged(tmp_path, '--cfg-options', 'data_root=some/folder')
-    assert cfg.train_dataloader.dataset.data_root == 'some/folder'
-    assert queue_hook(cfg).if_longer == 'fit'
+@pytest.mark.parametrize('words', [['--data', 'a/b'], ['--cfg-options', 'data_root=a/b']])
+def test_data(tmp_path, words):
+    cfg = merged(tmp_path, *words)
+    assert cfg.train_dataloader.dataset.data_root == 'a/b'
+    assert long_queue(cfg) == []  # the hook's default shortens it
 
 
-def test_queue_length_given_with_data_root_is_kept_to(tmp_path):
-    cfg = merged(tmp_path, '--cfg-options', 'data_root=some/folder', 'model.queue_len=512')
-    assert cfg.model.queue_len == 512
-    assert queue_hook(cfg).if_longer == 'error'
-    folder = CONFIGS / 'densecl_resnet50_8xb32-coslr-200e_folder.py'
-    kept, fitted = (
-        merged(tmp_path, '--cfg-options', *options, preset=folder)
-        for options in (['model.queue_len=512'], ['model.momentum=0.9'])
-    )
-    assert queue_hook(kept).if_longer == 'error'
-    number = kept.custom_hooks.index(queue_hook(kept))
-    warned = merged(
+def test_data_from_a_list_and_from_a_pack(tmp_path):
+    (tmp_path / 'list.txt').touch()
+    dataset = merged(tmp_path, '--data', str(tmp_path / 'list.txt')).train_dataloader.dataset
+    assert (dataset.data_root, dataset.ann_file) == (str(tmp_path), str(tmp_path / 'list.txt'))
+    (tmp_path / 'pack.tar').touch()
+    dataset = merged(tmp_path, '--data', str(tmp_path / 'pack.tar')).train_dataloader.dataset
+    assert dataset.data_root == str(tmp_path / 'pack.tar') and not dataset.get('ann_file')
+
+
+def test_queue_length_that_is_given_is_kept_to(tmp_path):
+    cfg = merged(tmp_path, '--data', 'x', '--cfg-options', 'model.queue_len=512')
+    assert cfg.model.queue_len == 512 and long_queue(cfg) == ['error']
+
+
+def test_flags_and_their_aliases(tmp_path):
+    flags = merged(tmp_path, '--view-size', '64', '--epochs', '7', '--batch-size', '4')
+    options = merged(
         tmp_path,
         '--cfg-options',
-        'model.queue_len=512',
-        f'custom_hooks.{number}.if_longer=warn',
-        preset=folder,
+        'view_size=64',
+        'train_cfg.max_epochs=7',
+        'train_dataloader.batch_size=4',
     )
-    assert queue_hook(warned).if_longer == 'warn'
-    assert queue_hook(fitted).if_longer == 'fit'
+    assert flags.pretty_text == options.pretty_text
+    assert flags.param_scheduler[0].T_max == 7
+    with pytest.raises(UserError, match='--epochs and --cfg-options train_cfg.max_epochs'):
+        merged(tmp_path, '--epochs', '7', '--cfg-options', 'train_cfg.max_epochs=7')
+    with pytest.raises(UserError, match='say --epochs'):
+        merged(tmp_path, '--iters', '7')
+
+
+def test_options_win_over_flags(tmp_path):
+    cfg = merged(tmp_path, '--epochs', '8', '--cfg-options', 'param_scheduler.0.T_max=5', '+a.b=3')
+    assert cfg.param_scheduler[0].T_max == 5 and cfg.a.b == 3
+
+
+def test_another_loop_by_options(tmp_path):
+    cfg = merged(
+        tmp_path,
+        '--cfg-options',
+        'train_cfg.type=IterBasedTrainLoop',
+        '+train_cfg.max_iters=5',
+    )
+    assert cfg.train_cfg.max_iters == 5
+
+
+def test_seed_keeps_the_other_settings(tmp_path):
+    cfg = merged(tmp_path, '--seed', '3', '--workers', '0')
+    assert cfg.randomness.seed == 3 and cfg.randomness.diff_rank_seed
+    assert cfg.train_dataloader.num_workers == 0
 
 
 def test_options_reach_the_config(tmp_path):
@@ -110,7 +134,7 @@ def test_amp(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     wrapper = merged(tmp_path, '--amp').optim_wrapper
     assert (wrapper.type, wrapper.dtype, wrapper.loss_scale) == (
-        'AmpOptimWrapper',
+        'dense_ssl.AmpOptimWrapper',
         'float16',
         'dynamic',
     )
@@ -147,20 +171,20 @@ def test_work_dir_that_is_a_file(tmp_path):
 
 def test_misspelt_config_file():
     with pytest.raises(FileNotFoundError, match=f'Did you mean {PRESET}'):
-        launch.load_config(str(PRESET).replace('_8xb32', '_8x32'))
+        load_config(str(PRESET).replace('_8xb32', '_8x32'))
 
 
 def test_nothing_changes_for_one_process(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     cfg = Config(dict(launcher='none', sync_bn='torch'))
-    assert launch.prepare_devices(cfg) == []
+    assert settle_processes(cfg) == []
     assert cfg.sync_bn == 'torch'
 
 
 def test_cuda_keeps_the_configs_choice(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     cfg = Config(dict(launcher='pytorch', sync_bn='torch'))
-    assert launch.prepare_devices(cfg) == []
+    assert settle_processes(cfg) == []
     assert cfg.sync_bn == 'torch' and 'model_wrapper_cfg' not in cfg
 
 
@@ -170,14 +194,14 @@ def test_cpu_processes_use_gloo_and_plain_bn(monkeypatch):
     cfg = Config(
         dict(launcher='pytorch', sync_bn='torch', env_cfg=dict(dist_cfg=dict(backend='nccl')))
     )
-    notes = launch.prepare_devices(cfg)
+    notes = settle_processes(cfg)
     assert cfg.env_cfg.dist_cfg.backend == 'gloo'
     assert cfg.sync_bn is None
     assert cfg.model_wrapper_cfg.device_ids is None
     assert len(notes) == 2 and 'BN' in notes[1]
     cfg.launcher = 'slurm'
     with pytest.raises(ValueError, match='needs CUDA'):
-        launch.prepare_devices(cfg)
+        settle_processes(cfg)
 
 
 @pytest.fixture
@@ -213,7 +237,8 @@ def test_tool_refuses_in_one_line(tmp_path):
     assert done.returncode == 1
     assert 'Traceback' not in done.stderr
     assert done.stderr.strip().splitlines()[-1] == (
-        "error: --cfg-options modle.depth: the config has no key 'modle'. Did you mean model?"
+        "error: --cfg-options modle.depth: the config has no key 'modle'. "
+        'Did you mean model.backbone.depth? To add a key, write +modle.depth=...'
     )
 
 
@@ -251,61 +276,6 @@ def test_launcher_refuses_a_wrong_number_of_processes():
     assert "'two'" in done.stderr
 
 
-def fit(cfg, options=()):
-    """As merge_arguments() does."""
-    before = copy.deepcopy(cfg.param_scheduler)
-    options = dict(options)
-    cfg.merge_from_dict(options)
-    launch.fit_schedule(cfg, before, options)
-
-
-def test_learning_rate_follows_the_number_of_epochs():
-    cfg = Config(
-        dict(
-            train_cfg=dict(max_epochs=6),
-            param_scheduler=[
-                dict(type='LinearLR', by_epoch=True, begin=0, end=5),
-                dict(type='CosineAnnealingLR', by_epoch=True, begin=5, end=100, T_max=95),
-            ],
-        )
-    )
-    fit(cfg)
-    assert [(s.begin, s.end) for s in cfg.param_scheduler] == [(0, 5), (5, 6)]
-    assert cfg.param_scheduler[1].T_max == 1
-    cfg.train_cfg.max_epochs = 3
-    fit(cfg)
-    assert [(s.begin, s.end) for s in cfg.param_scheduler] == [(0, 2), (2, 3)]
-    cfg.train_cfg.max_epochs = 1
-    fit(cfg)
-    (cosine,) = cfg.param_scheduler  # no epoch for the warm-up
-    assert (cosine.begin, cosine.end, cosine.T_max) == (0, 1, 1)
-
-
-@pytest.mark.parametrize('by_epoch', [dict(by_epoch=True), {}])
-def test_what_options_say_of_a_schedule_stays(by_epoch):
-    cfg = Config(
-        dict(
-            train_cfg=dict(max_epochs=8),
-            param_scheduler=[
-                dict(type='LinearLR', begin=0, end=5, **by_epoch),
-                dict(type='CosineAnnealingLR', begin=5, end=100, T_max=95, **by_epoch),
-                dict(type='LinearLR', begin=0, end=900, by_epoch=False),
-            ],
-        )
-    )
-    fit(cfg, {'param_scheduler.0.end': 1, 'param_scheduler.1.begin': 1})
-    warm_up, cosine, by_iteration = cfg.param_scheduler
-    assert (warm_up.begin, warm_up.end) == (0, 1)
-    assert (cosine.begin, cosine.end, cosine.T_max) == (1, 8, 7)
-    assert by_iteration.end == 900
-    cfg.train_cfg.max_epochs = 4
-    fit(cfg, {'param_scheduler.1.end': 6, 'param_scheduler.1.T_max': 9})
-    cosine = cfg.param_scheduler[1]
-    assert (cosine.begin, cosine.end, cosine.T_max) == (1, 6, 9)
-    cfg.param_scheduler = dict(type='ConstantLR')  # not ours to stretch
-    fit(cfg)
-
-
 def views_config(*crops):
     step = dict(
         type='GeometricMultiView',
@@ -318,26 +288,26 @@ def views_config(*crops):
 
 def test_view_size_reaches_the_views():
     cfg = views_config({}, dict(scale=112), dict(scale=28))
-    launch.resize_views(cfg, 96)
+    set_view_size(cfg, 96)
     (view,) = cfg.train_dataloader.dataset.pipeline
     assert view.view_size == 96
     assert [pipeline[0].get('scale') for pipeline in view.transforms] == [None, 48, 12]
     with pytest.raises(ValueError, match='12 pixels.*multiple of 8'):
-        launch.resize_views(cfg, 100)
+        set_view_size(cfg, 100)
     cfg.train_dataloader.dataset.pipeline = []
     with pytest.raises(ValueError, match='no GeometricMultiView'):
-        launch.resize_views(cfg, 96)
+        set_view_size(cfg, 96)
 
 
 @pytest.mark.parametrize('size', [0, -32, 31.5, 'abc'])
 def test_view_size_is_a_number_of_pixels(size):
-    with pytest.raises(ValueError, match=f'view_size={size}: .* pixels'):
-        launch.resize_views(views_config({}), size)
+    with pytest.raises(ValueError, match=f'view-size {size}: .* pixels'):
+        set_view_size(views_config({}), size)
 
 
 def test_view_size_cannot_resize_scales_of_unknown_kind():
     with pytest.raises(ValueError, match='scale .*set the scales'):
-        launch.resize_views(views_config(dict(scale=(112, 96))), 96)
+        set_view_size(views_config(dict(scale=(112, 96))), 96)
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch):
@@ -345,9 +315,9 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
     monkeypatch.setenv('LOCAL_WORLD_SIZE', '2')
     cfg = Config(dict(launcher='pytorch'))
-    assert launch.prepare_devices(cfg) == []
+    assert settle_processes(cfg) == []
     monkeypatch.setenv('LOCAL_WORLD_SIZE', '3')
     with pytest.raises(ValueError, match='3 processes .* 2 visible GPU'):
-        launch.prepare_devices(cfg)
+        settle_processes(cfg)
     cfg.launcher = 'none'
-    assert launch.prepare_devices(cfg) == []
+    assert settle_processes(cfg) == []
