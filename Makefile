@@ -45,10 +45,10 @@ $(S)venv:
 	$(RUN) -m pip --version > /dev/null 2>&1 || "$(PYTHON)" -m venv .venv
 	mkdir -p $(S) && touch $@
 
-$(S)torch: WORDS = a few GB to download, a minute or so
+$(S)torch: private WORDS = a few GB to download, a minute or so
 $(S)torch: $(S)venv requirements/torch.txt
 $(S)build: $(S)torch requirements/build.txt
-$(S)mmcv: WORDS = C++ to compile, about 8 minutes on 2 cores (seconds if pip has it in its cache)
+$(S)mmcv: private WORDS = C++ to compile, about 8 minutes on 2 cores (seconds if pip has it in its cache)
 $(S)mmcv: export MAX_JOBS ?= $(shell nproc)
 $(S)mmcv: $(S)build requirements/mmcv.txt
 	$(STAGE) $(PIP) --no-build-isolation -v

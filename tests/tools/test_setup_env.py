@@ -80,6 +80,7 @@ def later(path):
 def test_every_stage_once(folder):
     said, stages = setup(folder)
     assert stages == STAGES
+    assert said.count('C++ to compile') == said.count('a few GB') == 1
     calls = (folder / 'calls').read_text().splitlines()
     names = [' '.join(w for w in call.split() if w.endswith('.txt')) for call in calls]
     pins = 'requirements/torch.txt'
