@@ -66,14 +66,13 @@ def test_make_passes_paths_on(tmp_path):
     (folder / 'tools').mkdir(parents=True)
     (folder / '.venv/bin').mkdir(parents=True)
     shutil.copy(REPOSITORY / 'Makefile', folder)
-    (folder / 'tools/setup_env.py').write_text('')
     (folder / 'tools/quickstart.py').write_text('import json, sys; print(json.dumps(sys.argv[1:]))')
     (folder / '.venv/bin/python').symlink_to(shutil.which('python3'))
     env = {k: v for k, v in os.environ.items() if not k.startswith('MAKE')}
 
     def make(*words):
         done = subprocess.run(
-            ['make', '-s', 'quickstart', *words],
+            ['make', '-s', '-o', 'setup', 'quickstart', *words],
             cwd=folder,
             env=env,
             text=True,

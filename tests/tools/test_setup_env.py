@@ -1,107 +1,185 @@
-import importlib.util
-import io
+"""`make setup` with a Python that only writes down what it is asked to install."""
+
+import os
+import shutil
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+STAGES = ['torch', 'build', 'mmcv', 'mmlab', 'tests', 'own']
+# Makes an environment whose Python is itself, writes pip's calls down, and fails where a file
+# fail-STAGE lies; everything else goes to a real Python.
+PYTHON = f"""#!/bin/sh
+case "$*" in
+  *"-m venv .venv") mkdir -p .venv/bin && cp "$0" .venv/bin/python;;
+  tools/setup_stage.py*) exec {sys.executable} "$@";;
+  "-m pip --version"|"-m pip check") ;;
+  "-m pip install"*)
+    echo "$*" >> calls
+    echo '  [1/78] c++ [9/9] a'; echo '  [2/78] c++ b'
+    sleep "${{WAIT:-0}}"
+    case "$*" in *"requirements/${{FAIL:-none}}.txt"*) echo no compiler; exit 1;; esac;;
+  *mmcv.ops*) echo works >> calls; ! rm broken-mmcv 2> /dev/null;;
+  *version_info*) test -z "$OLD";;
+  *) echo "$*"; exit 9;;
+esac
+"""
 
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / 'tools' / f'{name}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+pytestmark = pytest.mark.skipif(
+    not (shutil.which('make') and shutil.which('flock')), reason='there is no make or no flock'
+)
 
 
 @pytest.fixture
-def setup_env(monkeypatch, tmp_path):
-    module = load('setup_env')
-    monkeypatch.setattr(module, 'VENV', tmp_path / '.venv')
-    monkeypatch.setattr(module, 'PYTHON', tmp_path / '.venv/bin/python')
-    return module
+def folder(tmp_path):
+    folder = tmp_path / 'my clone'
+    folder.mkdir()
+    for name in ('Makefile', 'requirements', 'setup.py', 'pyproject.toml'):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, folder / name)
+    for name in ('dense_ssl/version.py', 'tools/setup_stage.py'):
+        (folder / name).parent.mkdir()
+        shutil.copy(ROOT / name, folder / name)
+    (folder / 'python').write_text(PYTHON)
+    (folder / 'python').chmod(0o755)
+    return folder
 
 
-def fake_venv(folder, version):
-    """An environment whose Python prints ``version``."""
-    python = folder / '.venv' / 'bin' / 'python'
-    python.parent.mkdir(parents=True)
-    python.write_text(f'#!/bin/sh\necho "{version}"\n')
-    python.chmod(0o755)
-
-
-def test_progress_reads_what_ninja_prints(setup_env):
-    log = io.StringIO('old [9/9]\n  [1/78] c++ a\n  [2/78] c++ [b] 5/6\n')
-    assert setup_env.progress(log, setup_env.time.time() - 61, 10) == '1:01 compiled 2 of 78 files'
-
-
-def test_no_suitable_python(setup_env, monkeypatch):
-    monkeypatch.setattr(setup_env, 'WANTED', (3, 99))
-    with pytest.raises(setup_env.SetupError, match='no usable python3.99'):
-        setup_env.find_python()
-
-
-def test_environment_of_another_python_is_kept(setup_env, tmp_path):
-    fake_venv(tmp_path, '3 12')
-    with pytest.raises(setup_env.SetupError, match='holds Python 3.12'):
-        setup_env.make_venv()
-    assert (tmp_path / '.venv').exists()
-
-
-def test_folder_that_is_no_environment_is_kept(setup_env, tmp_path):
-    (tmp_path / '.venv').mkdir()
-    (tmp_path / '.venv' / 'precious').touch()
-    with pytest.raises(setup_env.SetupError, match='no Python environment'):
-        setup_env.make_venv()
-    assert (tmp_path / '.venv' / 'precious').exists()
-
-
-def test_key_follows_the_pins(setup_env, monkeypatch, tmp_path):
-    before = setup_env.key()
-    assert setup_env.key() == before
-    pins = tmp_path / 'pins.txt'
-    pins.write_text('torch==1.0\n')
-    monkeypatch.setattr(setup_env, 'requirement_files', lambda names: [pins])
-    assert setup_env.key() != before
-
-
-def test_failure_shows_the_end_of_the_log(setup_env, monkeypatch, tmp_path):
-    monkeypatch.setattr(setup_env, 'ROOT', tmp_path)
-    monkeypatch.setattr(setup_env, 'LOG', tmp_path / 'log')
-    with pytest.raises(setup_env.SetupError, match='mmcv failed') as error:
-        setup_env.run_logged([sys.executable, '-c', 'print("no compiler"); exit(1)'], 'mmcv')
-    assert 'no compiler' in str(error.value)
-
-
-def test_missing_requirements(tmp_path):
-    pins = tmp_path / 'pins.txt'
-    pins.write_text('# pins\npip\npip<1  # too old\nnot-there-at-all==2\n')
-    assert load('inspect_env').missing([pins]) == ['pip<1', 'not-there-at-all==2']
-
-
-def distribution(folder, name, files, record=True):
-    info = folder / f'{name}-1.0.dist-info'
-    info.mkdir()
-    (info / 'METADATA').write_text(f'Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n')
-    if record:
-        lines = [f'{file},,{size}' for file, size in files.items()]
-        (info / 'RECORD').write_text('\n'.join(lines) + '\n')
-    return str(info)
-
-
-def test_damaged_distributions(tmp_path, monkeypatch):
-    (tmp_path / 'whole.py').write_text('12345')
-    (tmp_path / 'cut.py').write_text('123')
-    (tmp_path / 'both.py').write_text('123')
-    distribution(tmp_path, 'whole', {'whole.py': 5, 'a.pyc': 7})
-    distribution(tmp_path, 'cut', {'cut.py': 5})
-    distribution(tmp_path, 'gone', {'gone.py': 5})
-    distribution(tmp_path, 'first', {'both.py': 5})
-    distribution(tmp_path, 'second', {'both.py': 3})
-    unrecorded = distribution(tmp_path, 'unrecorded', {}, record=False)
-    inspect_env = load('inspect_env')
-    monkeypatch.setattr(sys, 'path', [str(tmp_path)])
-    assert sorted(inspect_env.damaged(), key=str) == sorted(
-        [('cut==1.0', None), ('gone==1.0', None), ('unrecorded==1.0', unrecorded)], key=str
+def start(folder, **more):
+    env = {k: v for k, v in os.environ.items() if not k.startswith('MAKE')}
+    return subprocess.Popen(
+        ['make', 'setup', 'PYTHON=./python'],
+        cwd=folder,
+        env={**env, **more},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
     )
+
+
+def setup(folder, code=0, **more):
+    """What `make setup` says, and the stages that it went through."""
+    (folder / 'calls').write_text('')
+    process = start(folder, **more)
+    said, _ = process.communicate(timeout=60)
+    assert bool(process.returncode) == bool(code), said
+    return said, [x for x in STAGES if f'[setup] {x}: ' in said]
+
+
+def later(path):
+    """As if edited now: the stamps may be as young as the clock can tell."""
+    os.utime(path, (time.time() + 1,) * 2)
+
+
+def test_every_stage_once(folder):
+    said, stages = setup(folder)
+    assert stages == STAGES
+    assert said.count('C++ to compile') == said.count('a few GB') == 1
+    calls = (folder / 'calls').read_text().splitlines()
+    names = [' '.join(w for w in call.split() if w.endswith('.txt')) for call in calls]
+    pins = 'requirements/torch.txt'
+    assert names == [
+        f'{pins} {pins}',
+        f'{pins} requirements/build.txt',
+        f'{pins} requirements/mmcv.txt',
+        '',
+        f'{pins} requirements/mmlab.txt',
+        ' '.join(
+            [pins]
+            + [f'requirements/{x}.txt' for x in ('tests', 'optional', 'tensorboard', 'runtime')]
+        ),
+        pins,
+    ]
+    assert calls[3] == 'works'
+    assert '--no-build-isolation' in calls[2]
+    assert calls[-1].endswith('--no-deps --no-build-isolation -e .')
+    assert setup(folder) == ('[setup] .venv is ready\n', [])
+    assert not (folder / 'calls').read_text()
+
+
+@pytest.mark.parametrize('name, first', [('torch', 0), ('mmcv', 2), ('runtime', 4)])
+def test_changed_requirements_redo_their_stage_and_those_after(folder, name, first):
+    setup(folder)
+    later(folder / f'requirements/{name}.txt')
+    assert setup(folder)[1] == STAGES[first:]
+
+
+def test_a_stage_that_failed_is_where_the_next_one_begins(folder):
+    said, stages = setup(folder, code=1, FAIL='mmcv')
+    assert stages == ['torch', 'build', 'mmcv']
+    assert 'no compiler\n[setup] mmcv failed, see .venv/setup/mmcv.log' in said
+    assert setup(folder)[1] == STAGES[2:]
+
+
+@pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGKILL])
+def test_a_killed_stage_is_where_the_next_one_begins(folder, how):
+    process = start(folder, WAIT='30')
+    log = folder / '.venv/setup/torch.log'
+    while not (log.exists() and 'c++' in log.read_text()):
+        time.sleep(0.02)
+        assert process.poll() is None
+    os.killpg(process.pid, how)
+    said, _ = process.communicate(timeout=20)
+    assert 'Traceback' not in said
+    assert ('torch was stopped' in said) == (how == signal.SIGINT)
+    assert setup(folder)[1] == STAGES
+
+
+def test_mmcv_without_its_operators_is_made_anew_once(folder):
+    (folder / 'broken-mmcv').touch()
+    setup(folder)
+    calls = (folder / 'calls').read_text().splitlines()
+    assert '--no-cache-dir --force-reinstall --no-deps' in calls[4]
+    assert 'requirements/mmcv.txt' in calls[4]
+    assert (calls[3], calls[5]) == ('works', 'works')
+
+
+def test_shows_that_it_is_alive(folder):
+    helper = folder / 'tools/setup_stage.py'
+    helper.write_text(helper.read_text().replace('wait(20)', 'wait(0.2)'))
+    said, _ = setup(folder, WAIT='0.3')
+    assert '[setup] mmcv: 0 s, 2/78 files compiled\n' in said
+
+
+def test_two_at_once(folder):
+    (folder / 'calls').write_text('')
+    both = [start(folder, WAIT='0.2') for _ in range(2)]
+    said = sorted((p.communicate(timeout=60)[0] for p in both), key=len)
+    assert said[0] == '[setup] .venv is ready\n'
+    assert len((folder / 'calls').read_text().splitlines()) == len(STAGES) + 1
+
+
+def test_no_suitable_python(folder):
+    assert './python is not a Python 3.11' in setup(folder, code=1, OLD='1')[0]
+    assert not (folder / '.venv').exists()
+    (folder / 'python').unlink()
+    assert './python is not a Python 3.11' in setup(folder, code=1)[0]
+
+
+def test_environment_of_another_python_is_kept(folder):
+    (folder / '.venv/bin').mkdir(parents=True)
+    (folder / 'python').rename(folder / '.venv/bin/python')
+    said, _ = setup(folder, code=1, OLD='1')
+    assert '.venv/bin/python is not a Python 3.11' in said
+    assert 'must be removed first' in said
+    assert (folder / '.venv/bin/python').exists()
+
+
+def test_an_environment_without_stamps_goes_through_pip(folder):
+    (folder / '.venv/bin').mkdir(parents=True)
+    (folder / 'python').rename(folder / '.venv/bin/python')
+    assert setup(folder)[1] == STAGES
+
+
+def test_a_moved_folder_is_installed_anew(folder):
+    setup(folder)
+    moved = folder.rename(folder.parent / 'moved')
+    assert setup(moved)[1] == ['own']
+    assert setup(moved)[1] == []
+    assert setup(moved.rename(folder))[1] == ['own']

@@ -174,22 +174,32 @@ def test_data_pipeline(run, tmp_path):
     assert set(both['byol']) == set(result)
 
 
-def test_batch_shuffle():
+def micro(run, *arguments):
+    return run('micro.py', *arguments, '--device', 'cpu', '--repeats', 1, '--json', '-')
+
+
+def test_micro_info_nce(run):
+    result = micro(run, 'info-nce', '--rows', 8, '--queue', 64, '--dim', 8)
+    assert result['ratio'] == result['plain_s'] / result['ours_s']
+    assert 0 < result['ours_mib'] and 0 < result['plain_mib']
+
+
+def test_micro_updates(run):
+    result = micro(run, 'updates', '--depth', 18)
+    assert result['momentum_ratio'] == result['loop_momentum_s'] / result['momentum_s']
+    assert result['lars_over_sgd'] == result['lars_s'] / result['fused_sgd_s']
+
+
+def test_micro_mcl_modes(run):
+    result = micro(run, 'mcl-modes', '--batch-size', 4, '--view-size', 64, '--warm-up', 0)
+    assert result['ratio'] == result['exact_s'] / result['selected_s']
+    assert result['exact_gmac'] > 2 * result['selected_gmac'] > 0
+
+
+def test_micro_shuffle():
     done = subprocess.run(
-        [
-            sys.executable,
-            TOOLS / 'batch_shuffle.py',
-            '--batch-size',
-            '3',
-            '--view-size',
-            '32',
-            '--channels',
-            '8',
-            '--repeats',
-            '1',
-            '--json',
-            '-',
-        ],
+        [sys.executable, TOOLS / 'micro.py', 'shuffle', '--json', '-', '--repeats', '1']
+        + ['--batch-size', '3', '--view-size', '32', '--channels', '8'],
         capture_output=True,
         text=True,
         timeout=300,

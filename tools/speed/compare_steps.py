@@ -10,13 +10,12 @@ On a CPU set MALLOC_MMAP_MAX_=0 and MALLOC_TRIM_THRESHOLD_=100000000000.
 """
 
 import argparse
-import statistics
 import sys
 
 import torch
-from figures import write_json
+from measuring import add_arguments, begin, medians, report
 from mmengine.config import Config, DictAction
-from train_step import AMP, Step, timed
+from train_step import AMP, Step
 
 from dense_ssl.cli.device_color import leave_colours_to_device
 
@@ -51,12 +50,8 @@ def parse_args() -> argparse.Namespace:
         default=[switches('plain')],
         help=f'any of {", ".join(SWITCHES)}, joined by +',
     )
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    add_arguments(parser, repeats=5)
     parser.add_argument('--batch-size', type=int, default=8)
-    parser.add_argument('--repeats', type=int, default=5)
-    parser.add_argument('--warm-up', type=int, default=2)
-    parser.add_argument('--threads', type=int, help='torch threads on CPU')
-    parser.add_argument('--json', help='write the figures here; - is stdout')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction)
     return parser.parse_args()
 
@@ -72,35 +67,25 @@ def build(path: str, chosen: dict, args: argparse.Namespace) -> Step:
 
 def main() -> None:
     args = parse_args()
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    begin(args)
     steps = {
         f'{path} {chosen["name"]}': build(path, chosen, args)
         for path in args.configs
         for chosen in args.switches
     }
-    times = {name: [] for name in steps}
-    for repeat in range(args.warm_up + args.repeats):
-        for name, step in steps.items():
-            seconds = timed(step, step.device)
-            if repeat >= args.warm_up:
-                times[name].append(seconds)
-    medians = {name: statistics.median(t) for name, t in times.items()}
-    first = next(iter(medians.values()))
+    times = medians(steps, args)
+    first = next(iter(times.values()))
     result = {
         name: dict(step_s=seconds, ratio=seconds / first, images_per_s=args.batch_size / seconds)
-        for name, seconds in medians.items()
+        for name, seconds in times.items()
     }
-    if args.json:
-        write_json(result, args.json)
-    if args.json == '-':
-        return
-    print(f'batch {args.batch_size} on {args.device}, {args.repeats} steps')
-    for name, r in result.items():
-        print(
-            f'{1000 * r["step_s"]:9.1f} ms  {r["ratio"]:6.3f}  '
-            f'{r["images_per_s"]:8.1f} images/s  {name}'
-        )
+    lines = [f'batch {args.batch_size} on {args.device}, {args.repeats} steps']
+    lines += [
+        f'{1000 * r["step_s"]:9.1f} ms  {r["ratio"]:6.3f}  '
+        f'{r["images_per_s"]:8.1f} images/s  {name}'
+        for name, r in result.items()
+    ]
+    report(result, args.json, '\n'.join(lines))
 
 
 if __name__ == '__main__':

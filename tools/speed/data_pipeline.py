@@ -14,7 +14,6 @@ what the colours of an image then cost on ``--device``.
 
 import argparse
 import random
-import statistics
 import sys
 import tempfile
 import time
@@ -24,8 +23,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import released_pipeline as released
-import torch
-from figures import bar_chart, write_json
+from figures import bar_chart
+from measuring import add_arguments, begin, medians, report
 from mmengine.config import Config
 from pictures import write_pictures
 
@@ -33,7 +32,7 @@ from dense_ssl.cli.device_color import leave_colours_to_device
 from dense_ssl.datasets import collate_views, read_rgb
 from dense_ssl.registry import DATASETS, MODELS
 
-BASES = Path(__file__).resolve().parents[3] / 'configs/_base_/datasets'
+BASES = Path(__file__).resolve().parents[2] / 'configs/_base_/datasets'
 RECIPES = dict(
     mocov2=('folder_mocov2.py', released.mocov2),
     byol=('folder_byol.py', released.byol),
@@ -54,10 +53,9 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--images', help='folder of images; default: 640x480 JPEGs are made')
     parser.add_argument('--number', type=int, default=16, help='of images')
-    parser.add_argument('--repeats', type=int, default=7)
     parser.add_argument('--view-size', type=int, default=224)
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--json', help='write the figures here; - is stdout')
+    add_arguments(parser, repeats=7, warm_up=1)
+    parser.set_defaults(threads=1)
     parser.add_argument('--plot', help='write a bar chart here')
     args = parser.parse_args()
     unknown = set(args.recipes) - set(RECIPES)
@@ -81,21 +79,12 @@ def load(base: str, folder, number: int, size: int, on_device: bool) -> Config:
     return cfg
 
 
-def colour_time(cfg: Config, batch: dict, device: str) -> float:
+def colour_time(cfg: Config, batch: dict, args: argparse.Namespace) -> float:
     """Seconds that normalisation takes longer with colours than without."""
-    preprocess = MODELS.build({'_scope_': 'dense_ssl', **cfg.data_preprocessor}).to(device)
+    preprocess = MODELS.build({'_scope_': 'dense_ssl', **cfg.data_preprocessor}).to(args.device)
     plain = dict(inputs=batch['inputs'])
-    times = defaultdict(list)
-    for _ in range(4):
-        for name, data in dict(plain=plain, colour=batch).items():
-            if device != 'cpu':
-                torch.cuda.synchronize()
-            start = time.perf_counter()
-            preprocess(data)
-            if device != 'cpu':
-                torch.cuda.synchronize()
-            times[name].append(time.perf_counter() - start)
-    return statistics.median(times['colour'][1:]) - statistics.median(times['plain'][1:])
+    times = medians(dict(plain=lambda: preprocess(plain), color=lambda: preprocess(batch)), args)
+    return times['color'] - times['plain']
 
 
 class Breakdown:
@@ -163,16 +152,8 @@ def measure(recipe: str, folder: Path, args) -> dict:
         reference=lambda: released.collate([reference(p) for p in paths]),
         decode=lambda: [read_rgb(p) for p in paths],
     )
-    times = {name: [] for name in tasks}
-    for repeat in range(args.repeats + 1):  # the first warms up
-        for name, task in tasks.items():
-            start = time.perf_counter()
-            out = task()
-            if repeat:
-                times[name].append(time.perf_counter() - start)
-            if name == 'device':
-                batch = out
-    rate = {k: len(paths) / statistics.median(v) for k, v in times.items()}
+    rate = {name: len(paths) / s for name, s in medians(tasks, args).items()}
+    batch = tasks['device']()
     result = dict(
         images_per_s=rate['device'],
         reference_images_per_s=rate['reference'],
@@ -181,28 +162,28 @@ def measure(recipe: str, folder: Path, args) -> dict:
         worker_colour_ratio=rate['worker'] / rate['reference'],
         decode_images_per_s=rate['decode'],
         decode_over_pipeline=rate['decode'] / rate['device'],
-        device_colour_ms=1000 * colour_time(cfgs[True], batch, args.device) / len(paths),
+        device_colour_ms=1000 * colour_time(cfgs[True], batch, args) / len(paths),
     )
     result['breakdown'] = break_down(cfgs[True], args.repeats)
     result['worker_colour_breakdown'] = break_down(cfgs[False], args.repeats)
     return result
 
 
-def report(recipe: str, result: dict, device: str) -> None:
-    r = result
-    print(
+def describe(recipe: str, r: dict, device: str) -> str:
+    lines = [
         f'{recipe}: {r["images_per_s"]:.0f} images/s with colours on the '
         f'device ({r["ratio"]:.2f} x released), '
         f'{r["worker_colour_images_per_s"]:.0f} in the workers '
         f'({r["worker_colour_ratio"]:.2f} x), released '
         f'{r["reference_images_per_s"]:.0f}, decoding alone '
         f'{r["decode_images_per_s"]:.0f} '
-        f'({r["decode_over_pipeline"]:.2f} x the pipeline)'
-    )
-    print(f'  colours on {device}: {r["device_colour_ms"]:.2f} ms an image')
+        f'({r["decode_over_pipeline"]:.2f} x the pipeline)',
+        f'  colours on {device}: {r["device_colour_ms"]:.2f} ms an image',
+    ]
     for key in ('breakdown', 'worker_colour_breakdown'):
         parts = ', '.join(f'{k} {v:.2f}' for k, v in r[key].items())
-        print(f'  {key}, ms an image: {parts}')
+        lines.append(f'  {key}, ms an image: {parts}')
+    return '\n'.join(lines)
 
 
 def draw(results: dict, path: str) -> None:
@@ -226,9 +207,8 @@ def draw(results: dict, path: str) -> None:
 
 def main() -> None:
     args = parse_args()
-    torch.set_num_threads(1)
+    begin(args)
     cv2.setNumThreads(0)
-    torch.manual_seed(0)
     np.random.seed(0)
     random.seed(0)
     with tempfile.TemporaryDirectory() as made:
@@ -238,14 +218,9 @@ def main() -> None:
         results = {r: measure(r, folder, args) for r in args.recipes}
     if args.plot:
         draw(results, args.plot)
-    if args.json:
-        # one recipe: its figures; several: one such dict for each
-        out = results if len(results) > 1 else results[args.recipes[0]]
-        write_json(out, args.json)
-        if args.json == '-':
-            return
-    for recipe, result in results.items():
-        report(recipe, result, args.device)
+    # one recipe: its figures; several: one such dict for each
+    out = results if len(results) > 1 else results[args.recipes[0]]
+    report(out, args.json, '\n'.join(describe(k, r, args.device) for k, r in results.items()))
 
 
 if __name__ == '__main__':

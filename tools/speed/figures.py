@@ -1,7 +1,5 @@
-"""Measured figures, as JSON and as bar charts."""
+"""Measured figures as bar charts."""
 
-import json
-import sys
 from collections.abc import Sequence
 
 
@@ -25,13 +23,3 @@ def bar_chart(path: str, title: str, unit: str, *groups: Sequence[tuple[str, flo
     figure.tight_layout()
     figure.savefig(path, dpi=120)
     plt.close(figure)
-
-
-def write_json(result: dict, path: str) -> None:
-    """Write figures to a file, or to stdout if ``path`` is '-'."""
-    text = json.dumps(result, indent=2) + '\n'
-    if path == '-':
-        sys.stdout.write(text)
-        return
-    with open(path, 'w') as file:
-        file.write(text)

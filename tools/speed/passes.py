@@ -7,6 +7,7 @@ from typing import Callable, NamedTuple
 from unittest.mock import patch
 
 import torch
+from measuring import synchronise
 from torch import Tensor, nn
 
 from dense_ssl.models import Correspondence, FeatureQueue, MomentumEncoder, data_preprocessor
@@ -130,7 +131,7 @@ class Breakdown:
     sum exceeds an undisturbed step on a GPU.
     """
 
-    def __init__(self, step, synchronise) -> None:
+    def __init__(self, step) -> None:
         self.step = step
         self.wait = lambda: synchronise(step.device)
         self.times = defaultdict(float)

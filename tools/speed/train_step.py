@@ -19,10 +19,10 @@ import argparse
 import resource
 import statistics
 import sys
-import time
 
 import torch
-from figures import bar_chart, write_json
+from figures import bar_chart
+from measuring import add_arguments, begin, medians, report
 from mmengine.config import Config, DictAction
 from mmengine.dataset import default_collate
 from mmengine.registry import DefaultScope
@@ -40,7 +40,7 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('config', help='pre-training config')
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    add_arguments(parser, repeats=7)
     parser.add_argument('--batch-size', type=int, default=8)
     parser.add_argument('--amp', choices=AMP, help='mixed precision')
     parser.add_argument('--channels-last', action='store_true')
@@ -51,10 +51,6 @@ def parse_args() -> argparse.Namespace:
         default='device',
         help='where views get their colours; on the device they are part of the step',
     )
-    parser.add_argument('--repeats', type=int, default=7)
-    parser.add_argument('--warm-up', type=int, default=2)
-    parser.add_argument('--threads', type=int, help='torch threads on CPU')
-    parser.add_argument('--json', help='write the figures here; - is stdout')
     parser.add_argument('--plot', help='write a bar chart here')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction)
     return parser.parse_args()
@@ -142,19 +138,6 @@ class _NoRunner:
         self.model = model
 
 
-def synchronise(device: torch.device) -> None:
-    if device.type == 'cuda':
-        torch.cuda.synchronize(device)
-
-
-def timed(function, device: torch.device) -> float:
-    synchronise(device)
-    start = time.perf_counter()
-    function()
-    synchronise(device)
-    return time.perf_counter() - start
-
-
 def peak_memory_mib(device: torch.device) -> float:
     """Peak of the device's allocations; on CPU of the process."""
     if device.type == 'cuda':
@@ -171,26 +154,18 @@ def measure(step: Step, args: argparse.Namespace) -> dict:
             backbone_floor_s=lambda p: p.is_backbone, network_floor_s=lambda p: True
         ).items()
     }
-    tasks = dict(step_s=step, **floors)
-    for _ in range(args.warm_up):
-        for task in tasks.values():
-            task()
-    times = {name: [] for name in tasks}
-    for _ in range(args.repeats):
-        for name, task in tasks.items():
-            times[name].append(timed(task, step.device))
-    result = {k: statistics.median(v) for k, v in times.items()}
+    result = medians(dict(step_s=step, **floors), args)
     result.update(
         ratio_backbone=result['step_s'] / result['backbone_floor_s'],
         ratio_network=result['step_s'] / result['network_floor_s'],
         images_per_s=args.batch_size / result['step_s'],
     )
-    del passes, floors, tasks, task  # they hold copies of their inputs
+    del passes, floors  # they hold copies of their inputs
     if step.device.type == 'cuda':
         torch.cuda.reset_peak_memory_stats(step.device)
         step()
     result['peak_memory_mib'] = peak_memory_mib(step.device)
-    breakdown = [Breakdown(step, synchronise).run() for _ in range(3)]
+    breakdown = [Breakdown(step).run() for _ in range(3)]
     result['breakdown'] = {k: statistics.median(b[k] for b in breakdown) for k in breakdown[0]}
     return result
 
@@ -208,30 +183,25 @@ def draw(result: dict, title: str, path: str) -> None:
 
 def main() -> None:
     args = parse_args()
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    begin(args)
     cfg = Config.fromfile(args.config)
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
     leave_colours_to_device(cfg, args.colour == 'device')
-    torch.manual_seed(0)
     result = measure(Step(cfg, args), args)
     if args.plot:
         draw(result, args.config.rsplit('/', 1)[-1], args.plot)
-    if args.json:
-        write_json(result, args.json)
-    if args.json == '-':
-        return
-    print(f'{args.config}: batch {args.batch_size} on {args.device}')
-    print(
+    lines = [
+        f'{args.config}: batch {args.batch_size} on {args.device}',
         f'step {1000 * result["step_s"]:.1f} ms, '
         f'{result["ratio_backbone"]:.3f} x backbone floor, '
         f'{result["ratio_network"]:.3f} x network floor, '
         f'{result["images_per_s"]:.1f} images/s, '
-        f'peak {result["peak_memory_mib"]:.0f} MiB'
-    )
-    for name, seconds in result['breakdown'].items():
-        print(f'  {name:24} {1000 * seconds:9.2f} ms')
+        f'peak {result["peak_memory_mib"]:.0f} MiB',
+    ]
+    parts = result['breakdown'].items()
+    lines += [f'  {name:24} {1000 * seconds:9.2f} ms' for name, seconds in parts]
+    report(result, args.json, '\n'.join(lines))
 
 
 if __name__ == '__main__':
