@@ -8,9 +8,9 @@ parts are found by their plain names too.
 from .compat import (
     check_versions,
     honour_runner_type,
-    redirect_former_names,
     register_config_paths,
 )
+from .former import redirect_former_names
 from .version import __version__
 
 check_versions()

@@ -6,11 +6,7 @@ everything here goes by import name and the module's own ``__version__``.
 """
 
 import importlib
-import importlib.abc
 import importlib.util
-import sys
-import types
-import warnings
 from pathlib import Path
 from types import ModuleType
 
@@ -23,9 +19,7 @@ __all__ = [
     'REQUIRED',
     'VersionError',
     'check_versions',
-    'current_config',
     'honour_runner_type',
-    'redirect_former_names',
     'register_config_paths',
     'require',
 ]
@@ -135,66 +129,6 @@ def register_config_paths() -> None:
             if _resolves_to(candidate, folder):
                 table[name] = candidate
                 break
-
-
-# Names of version 0.1, which go on working until 0.3.
-FORMER_CONFIGS = {
-    f'{name}_folder.py': f'{name}_in1k.py'
-    for name in (
-        'densecl_resnet50_8xb32-coslr-200e',
-        'mocov2_resnet50_8xb32-coslr-200e',
-        'pixcontrast_resnet50_8xb128-coslr-100e',
-        'pixpro_resnet50_8xb128-coslr-100e',
-        'pixpro-inst_resnet50_8xb128-coslr-100e',
-        'pixpro-fpn_resnet50_8xb128-coslr-100e',
-        'pixpro-fpn-head_resnet50_8xb128-coslr-100e',
-        'mcl_resnet50_8xb128-coslr-100e',
-        'mcl-direct_resnet50_8xb128-coslr-100e',
-    )
-}
-FORMER_MODULES: dict[str, str] = {}
-
-
-def current_config(path: str) -> str:
-    """``path``, or what a config of version 0.1 is called now."""
-    folder, slash, name = path.rpartition('/')
-    if name not in FORMER_CONFIGS or Path(path).exists():
-        return path
-    new = f'{folder}{slash}{FORMER_CONFIGS[name]}'
-    warnings.warn(
-        f'the config {name} is now {new}: any config takes a folder by --data DIR', stacklevel=2
-    )
-    return new
-
-
-class _FormerModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Imports a module of version 0.1 as what it is called now."""
-
-    def find_spec(self, name, path=None, target=None):
-        return importlib.util.spec_from_loader(name, self) if name in FORMER_MODULES else None
-
-    def create_module(self, spec):
-        new = FORMER_MODULES[spec.name]
-        warnings.warn(f'{spec.name} is now {new}', DeprecationWarning, stacklevel=2)
-        return types.ModuleType(spec.name)
-
-    def exec_module(self, module):
-        new = importlib.import_module(FORMER_MODULES[module.__name__])
-        module.__dict__.update({k: v for k, v in vars(new).items() if not k.startswith('__')})
-
-
-def redirect_former_names() -> None:
-    """Let modules and configs of version 0.1 be found under their former names."""
-    from mmengine.config import config
-    from mmengine.hub import hub
-
-    sys.meta_path.append(_FormerModules())
-    for module in (config, hub):
-        find = getattr(module, '_get_external_cfg_base_path', None)
-        if find is not None:
-            module._get_external_cfg_base_path = lambda package, path, find=find: find(
-                package, current_config(path)
-            )
 
 
 def honour_runner_type() -> None:

@@ -15,8 +15,9 @@ from mmengine.hub import get_config
 from mmengine.runner import Runner
 from mmengine.utils import is_installed
 
-from dense_ssl.compat import OPTIONAL, REQUIRED, VersionError, current_config, require
+from dense_ssl.compat import OPTIONAL, REQUIRED, VersionError, require
 from dense_ssl.errors import MissingFile, UserError
+from dense_ssl.former import current_config
 
 __all__ = ['TOP_LEVEL', 'load_config', 'require_packages']
 

@@ -4,6 +4,7 @@ Needs neither mmdet nor mmseg.
 """
 
 from dense_ssl.errors import TransferError
+from dense_ssl.former import former_attribute
 
 from .checkpoint import Checkpoint, read_checkpoint
 from .hook import HOOK_TYPE, PretrainedTransferHook, prepare_transfer
@@ -27,3 +28,7 @@ __all__ = [
     'load_parts',
     'match_parts',
 ]
+
+
+def __getattr__(name):
+    return former_attribute(__name__, name)

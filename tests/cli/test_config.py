@@ -10,6 +10,7 @@ import dense_ssl.compat as compat
 from dense_ssl.cli import config as config_file
 from dense_ssl.cli.config import load_config
 from dense_ssl.errors import UserError
+from dense_ssl.former import FORMER_CONFIGS
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
@@ -88,14 +89,14 @@ def test_a_faulty_file_is_named(tmp_path, text):
         load_config(write(tmp_path, config=text))
 
 
-@pytest.mark.parametrize('name', sorted(compat.FORMER_CONFIGS))
+@pytest.mark.parametrize('name', sorted(FORMER_CONFIGS))
 def test_former_names_resolve(tmp_path, name):
     folder = ROOT / 'configs' / name.split('_')[0].split('-')[0]
     if not folder.is_dir():
         folder = (
             ROOT / 'configs' / {'mocov2': 'densecl', 'pixcontrast': 'pixpro'}[name.split('_')[0]]
         )
-    new = load_config(str(folder / compat.FORMER_CONFIGS[name]))
+    new = load_config(str(folder / FORMER_CONFIGS[name]))
     with pytest.warns(UserWarning, match='--data DIR'):
         assert load_config(str(folder / name)).model == new.model
     base = f'dense_ssl::{folder.name}/{name}'

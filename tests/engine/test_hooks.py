@@ -4,6 +4,8 @@ from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
+from dense_ssl.errors import TransferError
+
 from .runs import config, image_folder, train
 
 DENSECL = 'densecl/densecl_resnet50_8xb32-coslr-200e_in1k.py'

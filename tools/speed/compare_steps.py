@@ -13,11 +13,10 @@ import argparse
 import sys
 
 import torch
+from dense_ssl.cli.device_color import leave_colours_to_device
 from measuring import add_arguments, begin, medians, report
 from mmengine.config import Config, DictAction
 from train_step import AMP, Step
-
-from dense_ssl.cli.device_color import leave_colours_to_device
 
 SWITCHES = ('plain', 'channels-last', 'compile', *AMP)
 

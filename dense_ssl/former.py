@@ -1,0 +1,133 @@
+"""Names of version 0.1 that something else has now, kept until version 0.3."""
+
+import importlib
+import importlib.abc
+import importlib.util
+import sys
+import types
+import warnings
+from pathlib import Path
+from typing import Any
+
+__all__ = ['FORMER_CONFIGS', 'current_config', 'former_attribute', 'redirect_former_names']
+
+FORMER_CONFIGS = {
+    f'{name}_folder.py': f'{name}_in1k.py'
+    for name in (
+        'densecl_resnet50_8xb32-coslr-200e',
+        'mocov2_resnet50_8xb32-coslr-200e',
+        'pixcontrast_resnet50_8xb128-coslr-100e',
+        'pixpro_resnet50_8xb128-coslr-100e',
+        'pixpro-inst_resnet50_8xb128-coslr-100e',
+        'pixpro-fpn_resnet50_8xb128-coslr-100e',
+        'pixpro-fpn-head_resnet50_8xb128-coslr-100e',
+        'mcl_resnet50_8xb128-coslr-100e',
+        'mcl-direct_resnet50_8xb128-coslr-100e',
+    )
+}
+#: Below ``dense_ssl.``.
+FORMER_MODULES = {
+    'datasets.transforms.colour': 'datasets.transforms.color',
+    'datasets.unlabelled': 'datasets.unlabeled',
+    'engine.clean_errors': 'cli.clean_errors',
+    'engine.config_file': 'cli.config',
+    'engine.config_options': 'cli.options',
+    'engine.device_colour': 'engine.device_color',
+    'engine.devices': 'engine.processes',
+    'engine.fast_runner': 'engine.runner',
+    'engine.launch': 'cli.build',
+    'engine.option_action': 'cli.options',
+    'engine.train_options': 'cli.edits',
+    'evaluation.voc_metric': 'finetune.voc_metric',
+    'models.batch_colour': 'models.batch_color',
+    'models.level_embedding': 'models.montage_embedding',
+    'models.necks': 'models.networks',
+    'models.necks.dense_projector': 'models.networks.dense_projector',
+    'models.necks.dense_tower': 'models.networks.dense_tower',
+    'models.necks.fpn': 'models.networks.fpn',
+    'models.necks.pixel_projector': 'models.networks.pixel_projector',
+    'models.necks.pixel_propagation': 'models.networks.pixel_propagation',
+    'models.necks.region_head': 'models.networks.region_head',
+    'transfer.benchmarks': 'finetune',
+    'transfer.benchmarks.absent_metrics': 'finetune.absent_metrics',
+    'transfer.benchmarks.adjust': 'finetune.edits',
+    'transfer.benchmarks.check': 'finetune.check',
+    'transfer.benchmarks.coco_data': 'finetune.data.coco',
+    'transfer.benchmarks.data_check': 'finetune.data.paths',
+    'transfer.benchmarks.folder_data': 'finetune.data.class_folders',
+    'transfer.benchmarks.mask_check': 'finetune.data.coco_masks',
+    'transfer.benchmarks.merge_options': 'cli.options',
+    'transfer.benchmarks.model': 'finetune.model',
+    'transfer.benchmarks.options': 'cli.build',
+    'transfer.benchmarks.recipe': 'finetune.recipe_audit',
+    'transfer.benchmarks.run': 'finetune.run',
+    'transfer.benchmarks.segmentation_data': 'finetune.data.label_maps',
+    'transfer.benchmarks.small': 'finetune.small',
+    'transfer.benchmarks.suite': 'finetune.suite',
+    'transfer.benchmarks.table': 'finetune.suite_table',
+    'transfer.detection': 'finetune.mmdet_parts',
+    'transfer.errors': 'errors',
+    'transfer.precise_batch_norm_hook': 'finetune.precise_batch_norm',
+    'transfer.segmentation': 'finetune.mmseg_parts',
+}
+#: What moved without its module.
+FORMER_ATTRIBUTES = {
+    'evaluation.VOCDetectionMetric': 'finetune',
+    'transfer.PreciseBatchNormHook': 'finetune',
+    'engine.FastRunner': 'engine.DenseRunner',
+}
+
+
+def current_config(path: str) -> str:
+    """``path``, or what a config of version 0.1 is called now."""
+    folder, slash, name = path.rpartition('/')
+    if name not in FORMER_CONFIGS or Path(path).exists():
+        return path
+    new = f'{folder}{slash}{FORMER_CONFIGS[name]}'
+    warnings.warn(
+        f'the config {name} is now {new}: any config takes a folder by --data DIR', stacklevel=2
+    )
+    return new
+
+
+class _FormerModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Imports a module of version 0.1 as what it is called now."""
+
+    def find_spec(self, name, path=None, target=None):
+        known = name.removeprefix('dense_ssl.') in FORMER_MODULES
+        return importlib.util.spec_from_loader(name, self) if known else None
+
+    def create_module(self, spec):
+        return types.ModuleType(spec.name)
+
+    def exec_module(self, module):
+        new = 'dense_ssl.' + FORMER_MODULES[module.__name__.removeprefix('dense_ssl.')]
+        warnings.warn(f'{module.__name__} is now {new}', DeprecationWarning, stacklevel=2)
+        names = vars(importlib.import_module(new))
+        vars(module).update({k: v for k, v in names.items() if not k.startswith('__')})
+        module.__path__ = []  # a folder of modules it may have been
+
+
+def redirect_former_names() -> None:
+    """Let modules and configs of version 0.1 be found under their former names."""
+    from mmengine.config import config
+    from mmengine.hub import hub
+
+    sys.meta_path.insert(0, _FormerModules())
+    for module in (config, hub):
+        find = getattr(module, '_get_external_cfg_base_path', None)
+        if find is not None:
+            module._get_external_cfg_base_path = lambda package, path, find=find: find(
+                package, current_config(path)
+            )
+
+
+def former_attribute(module: str, name: str) -> Any:
+    """For a module's ``__getattr__``: what it had in version 0.1."""
+    new = FORMER_ATTRIBUTES.get(f'{module}.{name}'.removeprefix('dense_ssl.'))
+    if new is None:
+        raise AttributeError(f'module {module!r} has no attribute {name!r}')
+    module, _, name = (
+        f'dense_ssl.{new}'.rpartition('.') if '.' in new else (f'dense_ssl.{new}', '', name)
+    )
+    return getattr(importlib.import_module(module), name)
