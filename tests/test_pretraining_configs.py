@@ -209,7 +209,7 @@ def test_every_part_exists(name):
     assert OPTIMIZERS.get(cfg.optim_wrapper.optimizer.type)
     hooks = [h['type'] for h in cfg.custom_hooks]
     assert all(HOOKS.get(h) for h in hooks)
-    assert {'EpochSeedHook', 'MomentumScheduleHook'} <= set(hooks)
+    assert {'EpochSeedHook', 'MomentumUpdateHook'} <= set(hooks)
     assert not cfg.train_dataloader.persistent_workers
 
 

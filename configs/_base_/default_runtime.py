@@ -15,7 +15,7 @@ custom_hooks = [
     dict(type='DataCheckHook'),
     dict(type='BatchNormCheckHook'),
     dict(type='QueueLengthHook', if_longer='error'),
-    dict(type='MomentumScheduleHook'),
+    dict(type='MomentumUpdateHook'),
     dict(type='ScheduleExtensionHook'),
     dict(type='PendingGradientsHook'),
     dict(type='DataWaitHook'),

@@ -295,6 +295,7 @@ def joint_model():
 
 def train(model, batches):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    getattr(model, 'module', model).momentum_encoder.attach(optimizer)
     losses = []
     for views in batches:
         out = model(views, None, mode='loss')

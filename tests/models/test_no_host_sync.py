@@ -98,6 +98,7 @@ def test_step(name):
     model, views = prepare(name)
     model.cuda()
     optimizer = LARS(model.parameters(), lr=0.1, weight_decay=1e-5)
+    model.momentum_encoder.attach(optimizer)
     step(model, optimizer, batch(views))  # buffers and kernels are made here
     data = batch(views)
     torch.cuda.synchronize()
@@ -136,6 +137,7 @@ def test_step_reads_nothing_back(name):
     model, views = prepare(name)
     # in groups, as on an accelerator
     optimizer = LARS(model.parameters(), lr=0.1, weight_decay=1e-5, foreach=True)
+    model.momentum_encoder.attach(optimizer)
     data = batch(views)
     with NoReading():
         loss = step(model, optimizer, data)

@@ -145,6 +145,7 @@ def test_three_steps_in_the_released_order(kind, options):
     plain = Plain(model, kind)
     weight = options.get('instance_weight', 1.0)
     ours = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.5)
+    model.momentum_encoder.attach(ours)
     theirs = torch.optim.SGD(plain.parameters(), lr=0.5)
     assert len(ours.param_groups[0]['params']) == len(plain.parameters())
     for k in range(3):
@@ -273,6 +274,7 @@ def test_a_step_never_waits_for_the_device(kind):
     optimizer = LARS(
         [p for p in model.parameters() if p.requires_grad], lr=0.1, weight_decay=1e-5, foreach=True
     )  # as on an accelerator
+    model.momentum_encoder.attach(optimizer)
     inputs, batch = views(), samples(BOXES)
     with NoSync():
         for _ in range(2):

@@ -52,6 +52,7 @@ def main():
     optimizer = OPTIMIZERS.build(
         dict(cfg.optim_wrapper.optimizer, params=model.parameters(), lr=1e-3, _scope_='dense_ssl')
     )
+    model.momentum_encoder.attach(optimizer)
     shape = (args.batch_size, 3, args.view_size, args.view_size)
     views = [torch.randn(shape, device=args.device) for _ in range(8)]
 

@@ -100,6 +100,7 @@ class Step:
         self.optimizer = wrapper.optimizer
         self.clip_grad = wrapper.clip_grad_kwargs
         encoder = self.model.momentum_encoder
+        encoder.attach(self.optimizer)
         if encoder.end_momentum is not None:
             encoder.set_total_steps(10**6)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=args.amp == 'fp16')

@@ -78,8 +78,6 @@ def main() -> None:
     sgd = torch.optim.SGD(online, lr=1e-6, momentum=0.9, weight_decay=1e-5, fused=True)
     lars = LARS(online, lr=1e-6, momentum=0.9, weight_decay=1e-5)
     buffers = [torch.zeros_like(p) for p in online]
-    # LARS's optimiser hook would move the encoder along with each step.
-    encoder.follows = lambda optimizer: False
 
     tasks = dict(
         ema=encoder.update,

@@ -1,11 +1,13 @@
 """Hooks of pre-training."""
 
+from dense_ssl.renames import old_attributes
+
 from .batch_norm_check_hook import BatchNormCheckHook
 from .data_check_hook import DataCheckHook
 from .data_wait_hook import DataWaitHook
 from .deferred_info_hook import DeferredInfoHook
 from .epoch_seed_hook import EpochSeedHook
-from .momentum_schedule_hook import MomentumScheduleHook
+from .momentum_update_hook import MomentumUpdateHook
 from .pending_gradients_hook import PendingGradientsHook
 from .queue_length_hook import QueueLengthHook
 from .schedule_extension_hook import ScheduleExtensionHook
@@ -16,8 +18,9 @@ __all__ = [
     'DataWaitHook',
     'DeferredInfoHook',
     'EpochSeedHook',
-    'MomentumScheduleHook',
+    'MomentumUpdateHook',
     'PendingGradientsHook',
     'QueueLengthHook',
     'ScheduleExtensionHook',
 ]
+__getattr__ = old_attributes(__name__, MomentumScheduleHook='MomentumUpdateHook')

@@ -127,6 +127,7 @@ class DenseCL(MomentumSelfSupervisor):
             dict: ``loss_global`` and ``loss_dense``, weighted; ``matched``,
             share of cells with a partner.
         """
+        self.momentum_encoder.check_followed()
         self.check_views(inputs, 2)
         map_q, online = self.encode(self, inputs[0])
         map_k, target = self.encode_momentum(inputs[1])

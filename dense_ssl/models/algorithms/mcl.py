@@ -119,6 +119,7 @@ class MCL(MomentumSelfSupervisor):
 
     def assemble(self, inputs: list[Tensor]) -> tuple[Montages, Montages]:
         """Both sides' montages."""
+        self.momentum_encoder.check_followed()
         count = len(self.levels)
         self.check_views(inputs, 2 * count)
         return self.levels(inputs[:count]), self.levels(inputs[count:])

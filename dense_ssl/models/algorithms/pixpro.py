@@ -126,6 +126,7 @@ class PixContrast(MomentumSelfSupervisor):
             ``positive_pairs`` an image, ``no_overlap``, the share of images
             without any, and ``positive_cosine``, their mean cosine.
         """
+        self.momentum_encoder.check_followed()
         self.check_views(inputs, 2)
         boxes = [None, None]
         if self.correspondence.needs_boxes:
