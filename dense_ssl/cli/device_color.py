@@ -17,7 +17,7 @@ def _steps(node):
 
 
 def leave_colours_to_device(cfg: Config, on_device: bool = True) -> int:
-    """Let every RandomColour of the training data only draw, in place.
+    """Let every RandomColor of the training data only draw, in place.
 
     The data preprocessor then changes the colours of whole batches on the
     training device: same operations, same draws.
@@ -27,15 +27,16 @@ def leave_colours_to_device(cfg: Config, on_device: bool = True) -> int:
         on_device (bool): False moves them back to the workers.
 
     Returns:
-        int: How many RandomColour there are.
+        int: How many RandomColor there are.
     """
     dataset = (cfg.get('train_dataloader') or {}).get('dataset')
     steps = list(_steps(dataset))
-    colours = [s for s in steps if s['type'].endswith('RandomColour')]
+    colours = [s for s in steps if s['type'].endswith(('RandomColor', 'RandomColour'))]
     for step in colours:
         step['on_device'] = on_device
     for step in steps:
         keys = tuple(step.get('algorithm_keys', ()))
-        if colours and step['type'].endswith('PackInputs') and ('view_colours' not in keys):
-            step['algorithm_keys'] = (*keys, 'view_colours')
+        packed = {'view_colors', 'view_colours'}.intersection(keys)  # the old name will do
+        if colours and step['type'].endswith('PackInputs') and not packed:
+            step['algorithm_keys'] = (*keys, 'view_colors')
     return len(colours)

@@ -20,13 +20,13 @@ from .packed import is_pack, list_pack, open_pack
 from .transforms.multi_view import GeometricMultiView, build_transforms
 from .worker_init import process_rank
 
-__all__ = ['UnlabelledImages']
+__all__ = ['UnlabeledImages']
 
 VERIFY_ALL, VERIFY_SAMPLE = 20_000, 2_000  # files
 
 
-@DATASETS.register_module()
-class UnlabelledImages(CustomDataset):
+@DATASETS.register_module(name=['UnlabeledImages', 'UnlabelledImages'])  # the old name
+class UnlabeledImages(CustomDataset):
     """All images under a folder, nested or flat, without labels.
 
     Before training starts, files are opened to find what cannot be read
@@ -81,7 +81,7 @@ class UnlabelledImages(CustomDataset):
     ):
         if not (data_root or ann_file):
             raise UserError(
-                'UnlabelledImages needs data_root, the folder of '
+                'UnlabeledImages needs data_root, the folder of '
                 'the images (--cfg-options data_root=DIR)'
             )
         if not 0 <= max_unreadable_fraction < 1:

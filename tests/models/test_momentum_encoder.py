@@ -9,12 +9,12 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 
 from dense_ssl.errors import UserError
-from dense_ssl.models import MomentumEncoder
+from dense_ssl.models import MomentumEncoder, MomentumSelfSupervisor
 from dense_ssl.models.momentum_encoder import cosine_momentum
 from dense_ssl.registry import HOOKS, MODELS
 
 from ..data_paths import shared_fixtures
-from .tiny import densecl, samples
+from .tiny import TinyBackbone, densecl, samples
 from .tiny_mcl import mcl
 
 
@@ -228,3 +228,14 @@ def test_the_hook_has_its_old_name_too():
     with pytest.warns(DeprecationWarning, match='MomentumUpdateHook'):
         from dense_ssl.engine.hooks import MomentumScheduleHook
     assert MomentumScheduleHook is MomentumUpdateHook
+
+
+def test_extra_networks_have_their_old_name_too():
+    class Own(MomentumSelfSupervisor):
+        def loss(self, inputs, data_samples):
+            return {}
+
+    part = dict(type='TinyBackbone')
+    with pytest.warns(DeprecationWarning, match='extra_networks'):
+        model = Own(part, more_networks=dict(tower=part))
+    assert isinstance(model.momentum_encoder.tower, TinyBackbone)

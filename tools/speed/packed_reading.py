@@ -21,7 +21,7 @@ import torch
 from figures import write_json
 from pictures import write_pictures
 
-from dense_ssl.datasets import UnlabelledImages, read_rgb
+from dense_ssl.datasets import UnlabeledImages, read_rgb
 from dense_ssl.datasets.packed import read_packed, split_packed
 from dense_ssl.datasets.packing import pack_images
 
@@ -59,8 +59,8 @@ def measure(folder: str, pack: str, args) -> dict:
     paths = {
         name: [info['img_path'] for info in (data.get_data_info(i) for i in range(len(data)))]
         for name, data in dict(
-            folder=UnlabelledImages(data_root=folder, verify=False),
-            pack=UnlabelledImages(data_root=pack, verify=False),
+            folder=UnlabeledImages(data_root=folder, verify=False),
+            pack=UnlabeledImages(data_root=pack, verify=False),
         ).items()
     }
     result = {}

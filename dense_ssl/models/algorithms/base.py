@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dense_ssl.errors import UserError
 from dense_ssl.registry import MODELS
+from dense_ssl.renames import old_arguments
 
 from ..momentum_encoder import MomentumEncoder
 
@@ -31,7 +32,7 @@ class MomentumSelfSupervisor(BaseSelfSupervisor):
     Args:
         backbone, projector, head (dict): Parts to build.
         neck (dict, optional): Feature neck between backbone and projector.
-        more_networks (dict[str, dict], optional): Further online networks
+        extra_networks (dict[str, dict], optional): Further online networks
             that need a copy, by the name they get in the checkpoint (MCL's
             ``region_head``).
         momentum (float): Weight of the old value in the momentum update.
@@ -42,13 +43,14 @@ class MomentumSelfSupervisor(BaseSelfSupervisor):
             ``DenseDataPreprocessor`` without normalisation.
     """
 
+    @old_arguments(more_networks='extra_networks')
     def __init__(
         self,
         backbone: dict,
         projector: Optional[dict] = None,
         head: Optional[dict] = None,
         neck: Optional[dict] = None,
-        more_networks: Optional[dict[str, dict]] = None,
+        extra_networks: Optional[dict[str, dict]] = None,
         momentum: float = 0.999,
         end_momentum: Optional[float] = None,
         first_step: int = 1,
@@ -67,8 +69,8 @@ class MomentumSelfSupervisor(BaseSelfSupervisor):
             init_cfg=init_cfg,
         )
         self.projector = build_part(projector)
-        self._more_networks = tuple(more_networks or ())
-        for name, network in (more_networks or {}).items():
+        self._extra_networks = tuple(extra_networks or ())
+        for name, network in (extra_networks or {}).items():
             self.add_module(name, build_part(network))
         self.momentum_encoder = MomentumEncoder(
             self.online_networks(),
@@ -83,7 +85,7 @@ class MomentumSelfSupervisor(BaseSelfSupervisor):
             backbone=self.backbone,
             neck=self.neck,
             projector=self.projector,
-            **{name: getattr(self, name) for name in self._more_networks},
+            **{name: getattr(self, name) for name in self._extra_networks},
         )
 
     def init_weights(self) -> None:

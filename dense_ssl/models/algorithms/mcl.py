@@ -63,7 +63,7 @@ class MCL(MomentumSelfSupervisor):
         super().__init__(
             backbone=backbone,
             neck=neck,
-            more_networks=dict(region_head=region_head),
+            extra_networks=dict(region_head=region_head),
             head=head,
             momentum=momentum,
             end_momentum=end_momentum,

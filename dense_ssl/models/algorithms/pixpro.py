@@ -73,7 +73,7 @@ class PixContrast(MomentumSelfSupervisor):
         max_grid: Optional[int] = None,
         momentum: float = 0.99,
         end_momentum: Optional[float] = 1.0,
-        more_networks: Optional[dict[str, Optional[dict]]] = None,
+        extra_networks: Optional[dict[str, Optional[dict]]] = None,
         **kwargs,
     ) -> None:
         super().__init__(
@@ -82,7 +82,7 @@ class PixContrast(MomentumSelfSupervisor):
             head=head,
             momentum=momentum,
             end_momentum=end_momentum,
-            more_networks=dict(tower=tower, **(more_networks or {})),
+            extra_networks=dict(tower=tower, **(extra_networks or {})),
             **kwargs,
         )
         self.correspondence = build_part(correspondence)
@@ -211,7 +211,7 @@ class PixPro(PixContrast):
                 'the instance branch: set both, or none'
             )
         super().__init__(
-            *args, head=head, more_networks=dict(instance_projector=instance_projector), **kwargs
+            *args, head=head, extra_networks=dict(instance_projector=instance_projector), **kwargs
         )
         self.propagation = build_part(propagation)
         self.instance_predictor = build_part(instance_predictor)
