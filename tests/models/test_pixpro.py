@@ -288,6 +288,20 @@ def test_the_instance_branch_needs_both_parts():
         build(instance_projector=PROJECTOR)
 
 
+def test_the_instance_branch_needs_a_head_that_compares_images():
+    with pytest.raises(ValueError, match='PixelContrastHead has no image_loss'):
+        build(head=dict(type='PixelContrastHead'), **INSTANCE)
+
+
+def test_the_head_scales_cells_and_images_alike():
+    losses = []
+    for weight in (2.0, 0.5):
+        model = build(head=dict(type='PixelConsistencyHead', loss_weight=weight), **INSTANCE)
+        losses.append(model.loss(views(), samples(BOXES)))
+    for key in ('loss_pixel', 'loss_instance'):
+        assert losses[0][key].item() == 4 * losses[1][key].item() != 0
+
+
 def test_views_without_boxes():
     with pytest.raises(ValueError, match='algorithm_keys'):
         build().loss(views(), [object()] * 4)

@@ -1,7 +1,7 @@
 """What every algorithm here has: online networks and their momentum copy."""
 
 from collections.abc import Sequence
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 import torch
 from mmpretrain.models.selfsup import BaseSelfSupervisor
@@ -15,11 +15,18 @@ from dense_ssl.renames import old_arguments
 from ..momentum_encoder import MomentumEncoder
 
 
-def build_part(cfg: Union[dict, nn.Module, None]) -> Optional[nn.Module]:
+def build_part(cfg: Union[dict, nn.Module, None]) -> Any:
     """Build ``cfg`` in scope ``dense_ssl``, whatever scope is the default."""
     if cfg is None or isinstance(cfg, nn.Module):
         return cfg
     return MODELS.build({'_scope_': 'dense_ssl', **cfg})
+
+
+def build_preprocessor(cfg: Union[dict, nn.Module, None]) -> nn.Module:
+    """As :func:`build_part`; ``DenseDataPreprocessor`` unless ``cfg`` says another."""
+    return build_part(
+        cfg if isinstance(cfg, nn.Module) else {'type': 'DenseDataPreprocessor', **(cfg or {})}
+    )
 
 
 class MomentumSelfSupervisor(BaseSelfSupervisor):
@@ -50,22 +57,18 @@ class MomentumSelfSupervisor(BaseSelfSupervisor):
         projector: Optional[dict] = None,
         head: Optional[dict] = None,
         neck: Optional[dict] = None,
-        extra_networks: Optional[dict[str, dict]] = None,
+        extra_networks: Optional[dict[str, Optional[dict]]] = None,
         momentum: float = 0.999,
         end_momentum: Optional[float] = None,
         first_step: int = 1,
         data_preprocessor: Optional[dict] = None,
         init_cfg: Union[dict, list[dict], None] = None,
     ) -> None:
-        if not isinstance(data_preprocessor, nn.Module):
-            data_preprocessor = build_part(
-                {'type': 'DenseDataPreprocessor', **(data_preprocessor or {})}
-            )
         super().__init__(
             backbone=build_part(backbone),
             neck=build_part(neck),
             head=build_part(head),
-            data_preprocessor=data_preprocessor,
+            data_preprocessor=build_preprocessor(data_preprocessor),
             init_cfg=init_cfg,
         )
         self.projector = build_part(projector)

@@ -77,11 +77,7 @@ class MCL(MomentumSelfSupervisor):
         self.levels = MontageLevels(ratios, shares, fpn_levels)
         freeze_unread(self.neck, fpn_levels)
         self.predictors = nn.ModuleList(build_part(predictor) for _ in self.levels.ratios)
-        weights = getattr(self.head, 'weights', ratios)
-        if len(weights) != len(ratios):
-            raise UserError(
-                f'head.weights={weights}: give one weight for each of the {len(ratios)} levels'
-            )
+        self.levels.check_weights(self.head)
 
     def embed(self, side: Montages) -> list[Tensor]:
         """Online embeddings of the cells of each level."""
