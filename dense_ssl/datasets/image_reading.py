@@ -115,8 +115,8 @@ def read_rgb(path: str) -> np.ndarray:
             holds a kind of pixels that has no RGB form.
     """
     if path.lower().endswith(('.jpg', '.jpeg')):
-        if (image := _read_plain_jpeg(path)) is not None:
-            return image
+        if (plain := _read_plain_jpeg(path)) is not None:
+            return plain
     try:
         # Not by name: Pillow would map plain TIFF files into memory, and then
         # garbles those that are stored rotated.
@@ -154,7 +154,7 @@ def check_image(path: str) -> tuple:
     try:
         with _open(path) as file, Image.open(file) as image:
             size = image.size
-            if not _looks_complete(file, image.format):
+            if not _looks_complete(file, image.format or ''):
                 image.load()
             return size
     except MemoryError:

@@ -161,6 +161,7 @@ class UnlabeledImages(CustomDataset):
                 'max_unreadable_fraction (e.g. 0.001) to go on without such '
                 'files'
             ) from error
+        assert self._unreadable is not None, 'full_init makes it'
         self._unreadable[idx] = 1
         count = self.unreadable_count
         if count > allowed * len(self):
@@ -209,7 +210,7 @@ class UnlabeledImages(CustomDataset):
 
     def _check_sizes(self, sizes: list) -> None:
         """Refuse images that are too small (see ``min_size``)."""
-        if self.min_size != 'auto':
+        if isinstance(self.min_size, int):
             small = _smaller(sizes, self.min_size)
             if small:
                 raise UserError(
@@ -219,13 +220,13 @@ class UnlabeledImages(CustomDataset):
                 )
             return
         views = [
-            step
+            step.view_size
             for step in self.pipeline.transforms
             if isinstance(step, GeometricMultiView) and step.view_size
         ]
         if not (views and sizes):
             return
-        view = int(np.max(views[0].view_size))
+        view = int(np.max(views[0]))
         folder = self.ann_file or self.data_root
         typical = int(np.median([min(size) for _, size in sizes]))
         small = _smaller(sizes, view)

@@ -89,13 +89,13 @@ def _blend(x: Tensor, op: np.ndarray, factor: np.ndarray) -> Tensor:
     to_pixel = np.where(op == SATURATION, 1 - factor, 0.0)
     to_mean = np.where(op == CONTRAST, 1 - factor, 0.0)
     weights = _send(np.stack([factors, to_pixel, to_mean]).astype(np.float32), x)
-    factors, to_pixel, to_mean = weights[:, :, None, None, None].unbind()
+    own, pixel, mean = weights[:, :, None, None, None].unbind()
     if (op == BRIGHTNESS)[blended].all():
-        return x.mul_(factors).clamp_(0, 255)
+        return x.mul_(own).clamp_(0, 255)
     luma = _luma(x)
-    mean = luma.mean((1, 2, 3), keepdim=True).round_()
-    other = luma.mul_(to_pixel).add_(mean.mul_(to_mean))
-    return x.mul_(factors).add_(other).clamp_(0, 255)
+    mean_luma = luma.mean((1, 2, 3), keepdim=True).round_()
+    other = luma.mul_(pixel).add_(mean_luma.mul_(mean))
+    return x.mul_(own).add_(other).clamp_(0, 255)
 
 
 def _turn_hue(x: Tensor, shift: np.ndarray) -> Tensor:
@@ -171,5 +171,5 @@ def _solarize(x: Tensor, threshold: np.ndarray) -> Tensor:
     if np.isinf(threshold).all():
         return x
     # Values are not rounded: from half a step below they would become it.
-    threshold = _send(threshold - 0.5, x)[:, None, None, None]
-    return torch.where(x >= threshold, 255 - x, x)
+    least = _send(threshold - 0.5, x)[:, None, None, None]
+    return torch.where(x >= least, 255 - x, x)

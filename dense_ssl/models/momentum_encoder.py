@@ -54,6 +54,8 @@ class MomentumEncoder(nn.Module):
             (:meth:`check_followed`).
     """
 
+    updates: torch.Tensor
+
     def __init__(
         self,
         online: dict[str, Optional[nn.Module]],

@@ -144,7 +144,7 @@ class RandomColor(BaseTransform):
             raise UserError(
                 f'RandomColor: blur_sigma must be (least, most) and not negative, got {blur_sigma}'
             )
-        self.blur_sigma = tuple(blur_sigma)
+        self.blur_sigma = (blur_sigma[0], blur_sigma[1])
         self.solarize_threshold = solarize_threshold
         self.on_device = on_device
 

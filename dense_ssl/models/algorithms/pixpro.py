@@ -22,13 +22,13 @@ class Encoding(NamedTuple):
     """What the networks make of one view.
 
     Attributes:
-        features (list[Tensor]): Maps before the projector, one a level.
+        features (Sequence[Tensor]): Maps before the projector, one a level.
         cells (list[Tensor]): Their projections (N, D, H, W).
         image (Tensor, optional): Projection (N, D, H, W) of the instance
             branch.
     """
 
-    features: list[Tensor]
+    features: Sequence[Tensor]
     cells: list[Tensor]
     image: Optional[Tensor] = None
 
@@ -114,11 +114,11 @@ class PixContrast(MomentumSelfSupervisor):
 
     def fit_grid(self, x: Tensor) -> Tensor:
         """Pool a map (N, C, H, W) to at most ``max_grid`` cells a side."""
-        size = tuple(x.shape[-2:])
-        if self.max_grid is None or max(size) <= self.max_grid:
+        height, width = x.shape[-2:]
+        if self.max_grid is None or max(height, width) <= self.max_grid:
             return x
-        stride = -(-max(size) // self.max_grid)
-        return F.adaptive_avg_pool2d(x, [max(1, s // stride) for s in size])
+        stride = -(-max(height, width) // self.max_grid)
+        return F.adaptive_avg_pool2d(x, (max(1, height // stride), max(1, width // stride)))
 
     def loss(
         self, inputs: list[Tensor], data_samples: list[DataSample], **kwargs
@@ -137,7 +137,7 @@ class PixContrast(MomentumSelfSupervisor):
         """
         self.momentum_encoder.check_followed()
         self.check_views(inputs, 2)
-        boxes = [None, None]
+        boxes: Sequence[Optional[Tensor]] = [None, None]
         if self.correspondence.needs_boxes:
             boxes = self.view_boxes(data_samples, inputs[0].device)
         # View by view, as batch norm is to see them.
@@ -147,7 +147,7 @@ class PixContrast(MomentumSelfSupervisor):
         return self.compare(online, target, boxes)
 
     def compare(
-        self, online: list[Encoding], target: list[Encoding], boxes: list[Optional[Tensor]]
+        self, online: list[Encoding], target: list[Encoding], boxes: Sequence[Optional[Tensor]]
     ) -> dict[str, Tensor]:
         """Losses of both directions, from the encodings of both views."""
         predicted = [[self.predict(x) for x in view.cells] for view in online]
@@ -270,7 +270,7 @@ class PixPro(PixContrast):
         return self.propagation(cells)
 
     def compare(
-        self, online: list[Encoding], target: list[Encoding], boxes: list[Optional[Tensor]]
+        self, online: list[Encoding], target: list[Encoding], boxes: Sequence[Optional[Tensor]]
     ) -> dict[str, Tensor]:
         """As for PixContrast, and the loss of the instance branch."""
         losses = super().compare(online, target, boxes)
