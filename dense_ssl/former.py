@@ -1,5 +1,6 @@
 """Names of version 0.1 that something else has now, kept until version 0.3."""
 
+import functools
 import importlib
 import importlib.abc
 import importlib.util
@@ -7,9 +8,15 @@ import sys
 import types
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
-__all__ = ['FORMER_CONFIGS', 'current_config', 'former_attribute', 'redirect_former_names']
+__all__ = [
+    'FORMER_CONFIGS',
+    'current_config',
+    'old_arguments',
+    'old_attributes',
+    'redirect_former_names',
+]
 
 FORMER_CONFIGS = {
     f'{name}_folder.py': f'{name}_in1k.py'
@@ -35,6 +42,7 @@ FORMER_MODULES = {
     'engine.device_colour': 'engine.device_color',
     'engine.devices': 'engine.processes',
     'engine.fast_runner': 'engine.runner',
+    'engine.hooks.momentum_schedule_hook': 'engine.hooks.momentum_update_hook',
     'engine.launch': 'cli.build',
     'engine.option_action': 'cli.options',
     'engine.train_options': 'cli.edits',
@@ -69,12 +77,6 @@ FORMER_MODULES = {
     'transfer.errors': 'errors',
     'transfer.precise_batch_norm_hook': 'finetune.precise_batch_norm',
     'transfer.segmentation': 'finetune.mmseg_parts',
-}
-#: What moved without its module.
-FORMER_ATTRIBUTES = {
-    'evaluation.VOCDetectionMetric': 'finetune',
-    'transfer.PreciseBatchNormHook': 'finetune',
-    'engine.FastRunner': 'engine.DenseRunner',
 }
 
 
@@ -122,12 +124,34 @@ def redirect_former_names() -> None:
             )
 
 
-def former_attribute(module: str, name: str) -> Any:
-    """For a module's ``__getattr__``: what it had in version 0.1."""
-    new = FORMER_ATTRIBUTES.get(f'{module}.{name}'.removeprefix('dense_ssl.'))
-    if new is None:
-        raise AttributeError(f'module {module!r} has no attribute {name!r}')
-    module, _, name = (
-        f'dense_ssl.{new}'.rpartition('.') if '.' in new else (f'dense_ssl.{new}', '', name)
-    )
-    return getattr(importlib.import_module(module), name)
+def _warn(old: str, new: str) -> None:
+    warnings.warn(f'{old} is now called {new}', DeprecationWarning, stacklevel=3)
+
+
+def old_arguments(**names: str) -> Callable:
+    """Decorate a function to take keyword arguments under old names, ``old='new'``, too."""
+
+    def decorate(function: Callable) -> Callable:
+        @functools.wraps(function)
+        def renaming(*args: Any, **kwargs: Any) -> Any:
+            for old in names.keys() & kwargs.keys():
+                _warn(old, names[old])
+                kwargs[names[old]] = kwargs.pop(old)
+            return function(*args, **kwargs)
+
+        return renaming
+
+    return decorate
+
+
+def old_attributes(module: str, **names: str) -> Callable[[str], Any]:
+    """The ``__getattr__`` of a module: ``old='new'`` there, or ``old='module.new'`` elsewhere."""
+
+    def getattribute(name: str) -> Any:
+        if name not in names:
+            raise AttributeError(f'module {module!r} has no attribute {name!r}')
+        _warn(name, names[name])
+        home, _, new = names[name].rpartition('.')
+        return getattr(importlib.import_module(home or module), new)
+
+    return getattribute

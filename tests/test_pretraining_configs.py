@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from dense_ssl.cli.train_options import add_train_arguments, merge_train_arguments
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 import dense_ssl  # noqa: F401
 from dense_ssl.cli import launch
-from dense_ssl.cli.train_options import add_train_arguments, merge_train_arguments
 from dense_ssl.registry import DATASETS, HOOKS, MODELS, OPTIMIZERS
 from tests.engine.runs import Recorder, image_folder
 
@@ -209,7 +209,7 @@ def test_every_part_exists(name):
     assert OPTIMIZERS.get(cfg.optim_wrapper.optimizer.type)
     hooks = [h['type'] for h in cfg.custom_hooks]
     assert all(HOOKS.get(h) for h in hooks)
-    assert {'EpochSeedHook', 'MomentumScheduleHook'} <= set(hooks)
+    assert {'EpochSeedHook', 'MomentumUpdateHook'} <= set(hooks)
     assert not cfg.train_dataloader.persistent_workers
 
 

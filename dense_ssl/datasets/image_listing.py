@@ -38,7 +38,8 @@ def find_images(root: str, extensions: Sequence[str] = EXTENSIONS) -> list[str]:
         )
 
     wanted = tuple(sorted(extension.lower() for extension in extensions))
-    images, others, seen = [], Counter(), set()
+    images, seen = [], set()
+    others: Counter[str] = Counter()  # files by their endings
 
     def unlistable(error):
         raise error

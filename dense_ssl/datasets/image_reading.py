@@ -50,7 +50,7 @@ def _unreadable(path: str, error: Exception) -> UnreadableImage:
 
 
 def _wide_to_8bit(values: np.ndarray) -> np.ndarray:
-    """Grey values wider than 8 bits, scaled to (not clipped at) 0..255.
+    """Gray values wider than 8 bits, scaled to (not clipped at) 0..255.
 
     16 bits: ``value / 257`` rounded, so that 65535 becomes 255. Floating
     point: [0, 1] and [0, 255] are taken as such, and so are 32-bit integers
@@ -73,10 +73,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     """First frame, upright, mode RGB; alpha is dropped, not composited."""
     image.load()  # TIFF files come upright from here
     if image.mode[0] in 'IF':  # I, I;16, I;16B, F: Pillow would clip
-        grey = Image.fromarray(_wide_to_8bit(np.asarray(image)))
+        gray = Image.fromarray(_wide_to_8bit(np.asarray(image)))
         if (orientation := image.getexif().get(0x0112)) is not None:
-            grey.getexif()[0x0112] = orientation
-        image = grey
+            gray.getexif()[0x0112] = orientation
+        image = gray
     image = ImageOps.exif_transpose(image)
     if image.mode in ('P', 'PA', 'La', 'RGBa'):  # not directly to RGB
         image = image.convert('RGBA')
@@ -101,22 +101,22 @@ def _read_plain_jpeg(path: str) -> Optional[np.ndarray]:
 def read_rgb(path: str) -> np.ndarray:
     """Read an image file as uint8 RGB of shape (H, W, 3).
 
-    Grey (1, 8, 16, 32 bits or floating point), with alpha, CMYK (also as
+    Gray (1, 8, 16, 32 bits or floating point), with alpha, CMYK (also as
     Adobe writes it), palette, EXIF-rotated and animated files (first frame)
     all come out as one would see them. Alpha is dropped: pixels that are
-    transparent show the colour stored under them.
+    transparent show the color stored under them.
 
-    Colour JPEGs are decoded by torchvision (640 x 480: 1.05 ms against
+    Color JPEGs are decoded by torchvision (640 x 480: 1.05 ms against
     Pillow's 1.5 ms, the same pixels), everything else by Pillow. OpenCV is
-    no slower, but returns truncated files half grey without a word.
+    no slower, but returns truncated files half gray without a word.
 
     Raises:
         UnreadableImage: The file is missing, empty, truncated, no image, or
             holds a kind of pixels that has no RGB form.
     """
     if path.lower().endswith(('.jpg', '.jpeg')):
-        if (image := _read_plain_jpeg(path)) is not None:
-            return image
+        if (plain := _read_plain_jpeg(path)) is not None:
+            return plain
     try:
         # Not by name: Pillow would map plain TIFF files into memory, and then
         # garbles those that are stored rotated.
@@ -154,7 +154,7 @@ def check_image(path: str) -> tuple:
     try:
         with _open(path) as file, Image.open(file) as image:
             size = image.size
-            if not _looks_complete(file, image.format):
+            if not _looks_complete(file, image.format or ''):
                 image.load()
             return size
     except MemoryError:

@@ -18,7 +18,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
 from io import BytesIO
-from typing import Optional
+from typing import Optional, Union
 
 import numpy as np
 
@@ -105,7 +105,7 @@ class Pack:
 _opened: dict[str, Pack] = {}
 
 
-def check_begin(head: bytes, path: str) -> None:
+def check_begin(head: Union[bytes, bytearray], path: str) -> None:
     """Raise ValueError unless ``head`` is how a pack begins."""
     if bytes(head[:100]).rstrip(b'\0') != BEGIN.encode():
         raise UserError(
@@ -113,11 +113,14 @@ def check_begin(head: bytes, path: str) -> None:
         )
 
 
-def find_end(tail: bytes) -> Optional[tuple[int, int, int]]:
+def find_end(tail: Union[bytes, bytearray]) -> Optional[tuple[int, int, int]]:
     """Numbers of END_LINE, None if it is not there."""
     pattern = END_LINE.replace('{}', r'(\d+)').encode()
     found = re.findall(pattern, tail)
-    return tuple(map(int, found[-1])) if found else None
+    if not found:
+        return None
+    version, start, size = map(int, found[-1])
+    return version, start, size
 
 
 def is_pack(path: str) -> bool:

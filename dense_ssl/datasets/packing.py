@@ -80,7 +80,7 @@ def pack_images(
             if end == 0:
                 _put(tar, BEGIN, f'version {VERSION}\n'.encode())
             unreadable = _put_files(
-                tar, folder, todo, places, report, max_unreadable_fraction * len(names)
+                tar, file, folder, todo, places, report, max_unreadable_fraction * len(names)
             )
             _put_index(tar, places)
         file.flush()
@@ -139,6 +139,7 @@ def _check_same(folder: str, names: list[str], places: Places, out: str) -> None
 
 def _put_files(
     tar: tarfile.TarFile,
+    file: BinaryIO,
     folder: str,
     names: list[str],
     places: Places,
@@ -158,8 +159,8 @@ def _put_files(
                 else:
                     places[name] = _put(tar, name, content)
                     size += len(content)
-            tar.fileobj.flush()
-            os.fsync(tar.fileobj.fileno())
+            file.flush()
+            os.fsync(file.fileno())
             report(start + len(batch), len(names), size)
     return unreadable
 

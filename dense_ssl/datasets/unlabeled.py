@@ -20,13 +20,13 @@ from .packed import is_pack, list_pack, open_pack
 from .transforms.multi_view import GeometricMultiView, build_transforms
 from .worker_init import process_rank
 
-__all__ = ['UnlabelledImages']
+__all__ = ['UnlabeledImages']
 
 VERIFY_ALL, VERIFY_SAMPLE = 20_000, 2_000  # files
 
 
-@DATASETS.register_module()
-class UnlabelledImages(CustomDataset):
+@DATASETS.register_module(name=['UnlabeledImages', 'UnlabelledImages'])  # the old name
+class UnlabeledImages(CustomDataset):
     """All images under a folder, nested or flat, without labels.
 
     Before training starts, files are opened to find what cannot be read
@@ -81,7 +81,7 @@ class UnlabelledImages(CustomDataset):
     ):
         if not (data_root or ann_file):
             raise UserError(
-                'UnlabelledImages needs data_root, the folder of '
+                'UnlabeledImages needs data_root, the folder of '
                 'the images (--cfg-options data_root=DIR)'
             )
         if not 0 <= max_unreadable_fraction < 1:
@@ -161,6 +161,7 @@ class UnlabelledImages(CustomDataset):
                 'max_unreadable_fraction (e.g. 0.001) to go on without such '
                 'files'
             ) from error
+        assert self._unreadable is not None, 'full_init makes it'
         self._unreadable[idx] = 1
         count = self.unreadable_count
         if count > allowed * len(self):
@@ -209,7 +210,7 @@ class UnlabelledImages(CustomDataset):
 
     def _check_sizes(self, sizes: list) -> None:
         """Refuse images that are too small (see ``min_size``)."""
-        if self.min_size != 'auto':
+        if isinstance(self.min_size, int):
             small = _smaller(sizes, self.min_size)
             if small:
                 raise UserError(
@@ -219,13 +220,13 @@ class UnlabelledImages(CustomDataset):
                 )
             return
         views = [
-            step
+            step.view_size
             for step in self.pipeline.transforms
             if isinstance(step, GeometricMultiView) and step.view_size
         ]
         if not (views and sizes):
             return
-        view = int(np.max(views[0].view_size))
+        view = int(np.max(views[0]))
         folder = self.ann_file or self.data_root
         typical = int(np.median([min(size) for _, size in sizes]))
         small = _smaller(sizes, view)

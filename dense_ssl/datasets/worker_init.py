@@ -34,7 +34,9 @@ def worker_init(worker_id: int, _scope_: Optional[str] = None) -> None:
     """
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
-    base = get_worker_info().seed - worker_id
+    info = get_worker_info()
+    assert info is not None, 'called by a loader in its workers'
+    base = info.seed - worker_id
     state = np.random.SeedSequence([base, process_rank(), worker_id])
     torch_seed, python_seed = state.generate_state(2, np.uint64).tolist()
     torch.manual_seed(torch_seed)

@@ -2,7 +2,7 @@
 
 import mmpretrain.engine  # noqa: F401  (fills the parent registry)
 
-from dense_ssl.former import former_attribute
+from dense_ssl.former import old_attributes
 
 from .hooks import *  # noqa: F401,F403
 from .optimizers import *  # noqa: F401,F403
@@ -10,6 +10,4 @@ from .runner import DenseRunner
 
 __all__ = ['DenseRunner']
 
-
-def __getattr__(name):
-    return former_attribute(__name__, name)
+__getattr__ = old_attributes(__name__, FastRunner='DenseRunner')

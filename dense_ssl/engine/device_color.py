@@ -5,7 +5,7 @@ from mmengine.config import Config
 
 from dense_ssl.errors import UserError
 
-__all__ = ['leave_colours_to_device', 'place_colors']
+__all__ = ['leave_colors_to_device', 'place_colors']
 
 
 def place_colors(cfg: Config) -> None:
@@ -32,7 +32,7 @@ def place_colors(cfg: Config) -> None:
     if where is None and able and torch.cuda.is_available():
         where = 'device'
     if where is not None:
-        leave_colours_to_device(cfg, where == 'device')
+        leave_colors_to_device(cfg, where == 'device')
 
 
 def _steps(node):
@@ -46,8 +46,8 @@ def _steps(node):
             yield from _steps(child)
 
 
-def leave_colours_to_device(cfg: Config, on_device: bool = True) -> int:
-    """Let every RandomColour of the training data only draw, in place.
+def leave_colors_to_device(cfg: Config, on_device: bool = True) -> int:
+    """Let every RandomColor of the training data only draw, in place.
 
     The data preprocessor then changes the colours of whole batches on the
     training device: same operations, same draws.
@@ -57,15 +57,16 @@ def leave_colours_to_device(cfg: Config, on_device: bool = True) -> int:
         on_device (bool): False moves them back to the workers.
 
     Returns:
-        int: How many RandomColour there are.
+        int: How many RandomColor there are.
     """
     dataset = (cfg.get('train_dataloader') or {}).get('dataset')
     steps = list(_steps(dataset))
-    colours = [s for s in steps if s['type'].endswith('RandomColour')]
+    colours = [s for s in steps if s['type'].endswith(('RandomColor', 'RandomColour'))]
     for step in colours:
         step['on_device'] = on_device
     for step in steps:
         keys = tuple(step.get('algorithm_keys', ()))
-        if colours and step['type'].endswith('PackInputs') and ('view_colours' not in keys):
-            step['algorithm_keys'] = (*keys, 'view_colours')
+        packed = {'view_colors', 'view_colours'}.intersection(keys)  # the old name will do
+        if colours and step['type'].endswith('PackInputs') and not packed:
+            step['algorithm_keys'] = (*keys, 'view_colors')
     return len(colours)

@@ -71,7 +71,7 @@ class DenseRunner(Runner):
         super().register_hooks(default_hooks, custom_hooks)
         if not isinstance(self.bare_model, BaseSelfSupervisor):
             return
-        for name in ('FitCheckHook', 'MomentumScheduleHook', 'ExactResumeHook'):
+        for name in ('FitCheckHook', 'MomentumUpdateHook', 'ExactResumeHook'):
             kind = HOOKS.get(name)
             if not any(isinstance(hook, kind) for hook in self.hooks):
                 self.register_hook(dict(type=f'dense_ssl.{name}'))

@@ -1,11 +1,9 @@
 """How good frozen features are, without fine-tuning."""
 
-from dense_ssl.former import former_attribute
+from dense_ssl.former import old_attributes
 
 from .knn import knn_accuracy
 
 __all__ = ['knn_accuracy']
 
-
-def __getattr__(name):
-    return former_attribute(__name__, name)
+__getattr__ = old_attributes(__name__, VOCDetectionMetric='dense_ssl.finetune.VOCDetectionMetric')

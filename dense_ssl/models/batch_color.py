@@ -1,6 +1,6 @@
-"""Colour operations on a batch of views, each with its own parameters.
+"""Color operations on a batch of views, each with its own parameters.
 
-The same operations as the workers' (``datasets/transforms/colour.py``), in
+The same operations as the workers' (``datasets/transforms/color.py``), in
 floating point and without rounding to 8 bits after each.
 
 Written with torch operations rather than with kornia: the parameters are
@@ -17,21 +17,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ['batch_colour', 'blur_kernel']
+from dense_ssl.color_params import JITTER
 
-BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
+__all__ = ['batch_color', 'blur_kernel']
+
+BRIGHTNESS, CONTRAST, SATURATION, HUE = range(len(JITTER))
 LUMA = (0.299, 0.587, 0.114)
 
 
 @torch.no_grad()
-def batch_colour(views: Tensor, table: np.ndarray) -> Tensor:
-    """Jitter, grey, blur and solarise, in turn.
+def batch_color(views: Tensor, table: np.ndarray) -> Tensor:
+    """Jitter, gray, blur and solarize, in turn.
 
     Args:
         views (Tensor): RGB on the scale 0..255, uint8 or floating point,
             (N, 3, H, W).
-        table (np.ndarray): What to do to each, float32 (N, 11), on the host;
-            see :meth:`dense_ssl.datasets.ColourParams.row`.
+        table (np.ndarray): What to do to each, (N, ) of ``COLOR_PARAMS``, on
+            the host.
 
     Returns:
         Tensor: float32 (N, 3, H, W), 0..255, a new tensor.
@@ -42,17 +44,16 @@ def batch_colour(views: Tensor, table: np.ndarray) -> Tensor:
         for op, factor in _jitter_steps(table):
             x = _blend(x, op, factor)
             x = _on_some(x, op == HUE, _turn_hue, factor)
-        x = _make_grey(x, table[:, 8] > 0)
-        x = _on_some(x, table[:, 9] > 0, _blur, table[:, 9])
-        return _solarise(x, table[:, 10])
+        x = _make_gray(x, table['grayscale'])
+        x = _on_some(x, table['blur_sigma'] > 0, _blur, table['blur_sigma'])
+        return _solarize(x, table['solarize_threshold'])
 
 
 def _jitter_steps(table: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
     """(operations (N, ), factors (N, )) of the four steps."""
-    for step in range(4):
-        op = table[:, 2 * step].astype(np.int64)
+    for op, factor in zip(table['operation'].T, table['factor'].T):
         if (op >= 0).any():
-            yield op, table[:, 2 * step + 1]
+            yield op, factor
 
 
 def _send(values: np.ndarray, x: Tensor) -> Tensor:
@@ -88,13 +89,13 @@ def _blend(x: Tensor, op: np.ndarray, factor: np.ndarray) -> Tensor:
     to_pixel = np.where(op == SATURATION, 1 - factor, 0.0)
     to_mean = np.where(op == CONTRAST, 1 - factor, 0.0)
     weights = _send(np.stack([factors, to_pixel, to_mean]).astype(np.float32), x)
-    factors, to_pixel, to_mean = weights[:, :, None, None, None].unbind()
+    own, pixel, mean = weights[:, :, None, None, None].unbind()
     if (op == BRIGHTNESS)[blended].all():
-        return x.mul_(factors).clamp_(0, 255)
+        return x.mul_(own).clamp_(0, 255)
     luma = _luma(x)
-    mean = luma.mean((1, 2, 3), keepdim=True).round_()
-    other = luma.mul_(to_pixel).add_(mean.mul_(to_mean))
-    return x.mul_(factors).add_(other).clamp_(0, 255)
+    mean_luma = luma.mean((1, 2, 3), keepdim=True).round_()
+    other = luma.mul_(pixel).add_(mean_luma.mul_(mean))
+    return x.mul_(own).add_(other).clamp_(0, 255)
 
 
 def _turn_hue(x: Tensor, shift: np.ndarray) -> Tensor:
@@ -123,8 +124,8 @@ def _turn_hue(x: Tensor, shift: np.ndarray) -> Tensor:
     return top[:, None].sub(below.mul_(chroma[:, None]))
 
 
-def _make_grey(x: Tensor, grey: np.ndarray) -> Tensor:
-    return _on_some(x, grey, lambda some, _: _luma(some).repeat(1, 3, 1, 1), grey)
+def _make_gray(x: Tensor, gray: np.ndarray) -> Tensor:
+    return _on_some(x, gray, lambda some, _: _luma(some).repeat(1, 3, 1, 1), gray)
 
 
 def blur_kernel(sigmas: np.ndarray) -> np.ndarray:
@@ -166,9 +167,9 @@ def _blur(x: Tensor, sigmas: np.ndarray) -> Tensor:
     return F.conv2d(rows, kernel[:, None, :, None], groups=len(kernel)).view(x.shape)
 
 
-def _solarise(x: Tensor, threshold: np.ndarray) -> Tensor:
+def _solarize(x: Tensor, threshold: np.ndarray) -> Tensor:
     if np.isinf(threshold).all():
         return x
     # Values are not rounded: from half a step below they would become it.
-    threshold = _send(threshold - 0.5, x)[:, None, None, None]
-    return torch.where(x >= threshold, 255 - x, x)
+    least = _send(threshold - 0.5, x)[:, None, None, None]
+    return torch.where(x >= least, 255 - x, x)

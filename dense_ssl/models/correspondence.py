@@ -14,6 +14,7 @@ from dense_ssl.errors import UserError
 from dense_ssl.registry import MODELS
 
 from .geometry import cell_distance
+from .precision import at_least_float32
 
 
 class ViewMap(NamedTuple):
@@ -37,7 +38,7 @@ class Match(NamedTuple):
         valid (Tensor): Whether there is a partner at all, bool (N, Sa).
     """
 
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # a tuple's method of that name
     valid: Tensor
 
 
@@ -85,13 +86,7 @@ class SimilarityCorrespondence(Correspondence):
 
     def closeness(self, a: ViewMap, b: ViewMap) -> Tensor:
         # Neighbouring cells are alike: half precision makes ties of them.
-        fa, fb = (
-            F.normalize(
-                x.features.to(torch.promote_types(x.features.dtype, torch.float32)).flatten(2),
-                dim=1,
-            )
-            for x in (a, b)
-        )
+        fa, fb = (F.normalize(at_least_float32(x.features).flatten(2), dim=1) for x in (a, b))
         with torch.autocast(fa.device.type, enabled=False):
             return fa.transpose(1, 2) @ fb
 
@@ -116,4 +111,5 @@ class GeometricCorrespondence(Correspondence):
         self.least = -radius
 
     def closeness(self, a: ViewMap, b: ViewMap) -> Tensor:
+        assert a.boxes is not None and b.boxes is not None, 'needs_boxes'
         return -cell_distance(a.boxes, b.boxes, a.features.shape[-2:], b.features.shape[-2:])

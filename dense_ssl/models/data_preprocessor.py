@@ -1,4 +1,4 @@
-"""Batches of views to the training device, coloured and normalised there."""
+"""Batches of views to the training device, colored and normalised there."""
 
 from collections.abc import Sequence
 from typing import Optional
@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from mmpretrain.models import SelfSupDataPreprocessor
 
+from dense_ssl.color_params import COLOR_PARAMS
 from dense_ssl.registry import MODELS
 
-from .batch_color import batch_colour
+from .batch_color import batch_color
 
 __all__ = ['DenseDataPreprocessor']
 
@@ -19,8 +20,8 @@ class DenseDataPreprocessor(SelfSupDataPreprocessor):
     """mmpretrain's preprocessor of multi-view batches, moving less.
 
     The views travel as uint8 and become floating point on the device. Their
-    colours are changed there too if the samples carry ``view_colours``
-    (``RandomColour(on_device=True)``, see :func:`batch_colour`).
+    colors are changed there too if the samples carry ``view_colors``
+    (``RandomColor(on_device=True)``, see :func:`batch_color`).
 
     Data samples stay on the host, where the original moves every sample of
     the batch in a copy of its own: an algorithm that needs their
@@ -58,9 +59,9 @@ class DenseDataPreprocessor(SelfSupDataPreprocessor):
         single = isinstance(inputs, torch.Tensor)
         views = [inputs] if single else inputs
         samples = data.get('data_samples')
-        colours = self._colours(samples)
+        colors = self._colors(samples)
         views = [
-            self._normalise(view, None if colours is None else colours[:, index])
+            self._normalise(view, None if colors is None else colors[:, index])
             for index, view in enumerate(views)
         ]
         for sample in samples or ():
@@ -69,17 +70,20 @@ class DenseDataPreprocessor(SelfSupDataPreprocessor):
         return dict(inputs=views[0] if single else views, data_samples=samples)
 
     @staticmethod
-    def _colours(samples: Optional[Sequence]) -> Optional[np.ndarray]:
-        """``view_colours`` (N, V, 11) on the host, None if there are none."""
-        if not samples or 'view_colours' not in samples[0]:
-            return None
-        return np.stack([sample.view_colours for sample in samples])
+    def _colors(samples: Optional[Sequence]) -> Optional[np.ndarray]:
+        """``view_colors`` (N, V) on the host, None if there are none."""
+        for key in ('view_colors', 'view_colours'):  # the old name
+            if samples and key in samples[0]:
+                # numpy takes long to stack arrays with named fields
+                rows = b''.join(sample.get(key) for sample in samples)
+                return np.frombuffer(rows, COLOR_PARAMS).reshape(len(samples), -1)
+        return None
 
-    def _normalise(self, view: torch.Tensor, colours: Optional[np.ndarray]) -> torch.Tensor:
+    def _normalise(self, view: torch.Tensor, colors: Optional[np.ndarray]) -> torch.Tensor:
         if self._channel_conversion:
             view = view.flip(1)  # an index of a list would wait
-        if colours is not None:
-            view = batch_colour(view, colours)
+        if colors is not None:
+            view = batch_color(view, colors)
         if not self._enable_normalize:
             return view.float()
         # The subtraction also converts: one new tensor, no uint8 -> float pass

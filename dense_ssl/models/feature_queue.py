@@ -17,7 +17,9 @@ class FeatureQueue(nn.Module):
     """First-in first-out queue of unit vectors (MoCo, sec. 3.2).
 
     It starts with random unit vectors, as the released code does, and wraps
-    at any batch size: the length need not be a multiple of the batch.
+    at any batch size: the length need not be a multiple of the batch. A saved
+    queue of another length is left out when weights are loaded: this one then
+    counts as empty.
 
     Args:
         length (int): Number of keys K.
@@ -26,6 +28,9 @@ class FeatureQueue(nn.Module):
     Attributes:
         features (Tensor): The keys (K, D), rows of unit length.
     """
+
+    features: Tensor
+    written: Tensor
 
     def __init__(self, length: int, dim: int) -> None:
         super().__init__()
@@ -37,6 +42,10 @@ class FeatureQueue(nn.Module):
         self.resize(length)
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        saved = state_dict.get(prefix + 'features')
+        if saved is not None and len(saved) != len(self) and saved.shape[1:] == (self.dim,):
+            self._restart()  # with the keys at hand, which all processes share
+            return
         super()._load_from_state_dict(state_dict, prefix, *args)
         if prefix + 'written' in state_dict:
             self._written = int(state_dict[prefix + 'written'])
@@ -59,6 +68,9 @@ class FeatureQueue(nn.Module):
         if length < 1:
             raise UserError(f'queue length {length} must be positive')
         self.features = F.normalize(self.features.new_empty(length, self.dim).normal_(), dim=1)
+        self._restart()
+
+    def _restart(self) -> None:
         self.written.zero_()
         self._written = 0
 

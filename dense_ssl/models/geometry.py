@@ -1,13 +1,15 @@
 """Where the cells of a feature map sit in the source image.
 
 A view box is (x1, y1, x2, y2) in source coordinates, running along the view's
-own axes: a flipped view has x1 > x2 (see ``datasets/view_box.py``).
+own axes: a flipped view has x1 > x2 (see ``datasets/transforms/view_box.py``).
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-Size = tuple[int, int]
+Size = Sequence[int]  # H, W
 
 
 def cell_axes(boxes: Tensor, size: Size) -> tuple[Tensor, Tensor]:

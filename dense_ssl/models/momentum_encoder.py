@@ -1,29 +1,15 @@
 """The momentum copy of the online networks, and how it follows them."""
 
 import copy
-import weakref
+from collections.abc import Iterator
 from math import cos, pi
 from typing import Optional
 
 import torch
 from torch import nn
-from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.optim import Optimizer
 
 from dense_ssl.errors import UserError
-
-_followers: 'weakref.WeakSet[MomentumEncoder]' = weakref.WeakSet()
-
-
-def _after_optimizer_step(optimizer, args, kwargs) -> None:
-    for encoder in list(_followers):
-        if encoder.follows(optimizer):
-            encoder.update()
-
-
-# One hook for every optimiser of the process: the copy then moves once per
-# real optimiser step, whatever loop, wrapper, gradient accumulation or loss
-# scaling drives it, and no config can forget it.
-register_optimizer_step_post_hook(_after_optimizer_step)
 
 
 def cosine_momentum(base: float, end: float, step: int, total: int) -> float:
@@ -41,12 +27,14 @@ class MomentumEncoder(nn.Module):
 
     .. math:: \theta' \leftarrow m \theta' + (1 - m) \theta
 
-    The update runs by itself after each step of the optimiser that trains the
-    online networks. Updating after the step, or before the next momentum
-    forward as the released code of DenseCL and PixPro does, is the same
-    sequence, since both networks start equal. Parameters are averaged;
-    buffers (batch-norm statistics) are the copy's own, as in the released
-    code. Each network is an attribute of the same name as online.
+    Once attached (:meth:`attach`) it moves after each step of the optimiser
+    that trains the online networks; ``MomentumUpdateHook`` does that in a
+    runner, a plain loop may as well call :meth:`update` itself. Updating
+    after the step, or before the next momentum forward as the released code
+    of DenseCL and PixPro does, is the same sequence, since both networks
+    start equal. Parameters are averaged; buffers (batch-norm statistics) are
+    the copy's own, as in the released code. Each network is an attribute of
+    the same name as online.
 
     Args:
         online (dict[str, nn.Module]): Networks to follow. Kept by reference;
@@ -62,7 +50,11 @@ class MomentumEncoder(nn.Module):
         UserError: If a momentum looks like the weight of the *new* value.
         UserError: At the first update, if a schedule lacks its length
             (:meth:`set_total_steps`).
+        UserError: In training, if nothing moves the copies
+            (:meth:`check_followed`).
     """
+
+    updates: torch.Tensor
 
     def __init__(
         self,
@@ -93,14 +85,12 @@ class MomentumEncoder(nn.Module):
         self.register_buffer('updates', torch.zeros((), dtype=torch.long))
         self._updates = 0
         self.restored = False  # whether weights of the copy were loaded
-        _followers.add(self)
-
-    def __setstate__(self, state: dict) -> None:  # deepcopy and pickle
-        super().__setstate__(state)
-        _followers.add(self)
+        self._seen: Optional[tuple[int, int]] = None  # version, updates
+        self._missed = 0  # steps of the optimiser without an update
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args)
+        self._seen = None
         if prefix + 'updates' in state_dict:
             self._updates = int(state_dict[prefix + 'updates'])
             self.restored = True
@@ -123,31 +113,73 @@ class MomentumEncoder(nn.Module):
         if self.total_steps is None:
             raise UserError(
                 'the momentum schedule does not know its length: add '
-                "dict(type='MomentumScheduleHook') to custom_hooks, or call "
+                "dict(type='MomentumUpdateHook') to custom_hooks, or call "
                 'momentum_encoder.set_total_steps(n)'
             )
         return cosine_momentum(
             self.momentum, self.end_momentum, self._updates + self.first_step, self.total_steps
         )
 
-    def _online_parameters(self) -> list[nn.Parameter]:
-        return [p for m in self._online.values() for p in m.parameters()]
+    def _online_parameters(self) -> Iterator[nn.Parameter]:
+        return (p for m in self._online.values() for p in m.parameters())
 
-    def _own_parameters(self) -> list[nn.Parameter]:
-        return [p for name in self._online for p in getattr(self, name).parameters()]
+    def _own_parameters(self) -> Iterator[nn.Parameter]:
+        return (p for name in self._online for p in getattr(self, name).parameters())
 
-    def follows(self, optimizer: torch.optim.Optimizer) -> bool:
+    def _first_trained(self) -> Optional[nn.Parameter]:
+        return next((p for p in self._online_parameters() if p.requires_grad), None)
+
+    def follows(self, optimizer: Optimizer) -> bool:
         """Whether ``optimizer`` trains the online networks."""
-        first = next((p for p in self._online_parameters() if p.requires_grad), None)
+        first = self._first_trained()
         return first is not None and any(
             p is first for group in optimizer.param_groups for p in group['params']
         )
+
+    def attach(self, optimizer: Optimizer) -> None:
+        """Update after each step that ``optimizer`` really takes.
+
+        Steps that gradient accumulation or loss scaling leave out are none.
+        The optimiser holds the connection: copies of this module have none,
+        and attaching again changes nothing.
+        """
+        self._seen = None
+        if self._after_step not in optimizer._optimizer_step_post_hooks.values():
+            optimizer.register_step_post_hook(self._after_step)
+
+    def _after_step(self, optimizer: Optimizer, args, kwargs) -> None:
+        self.update()
+
+    def check_followed(self) -> None:
+        """Called at each loss: raise if only the online networks move.
+
+        A step of an optimiser shows in a parameter's version, which is known
+        without waiting for the device. So do weights that were loaded, hence
+        two changes without an update are wanted.
+        """
+        first = self._first_trained()
+        if not self.training or first is None:
+            return
+        before, self._seen = self._seen, (first._version, self._updates)
+        if before is None or before[1] != self._updates:
+            self._missed = 0
+        elif before[0] != first._version:
+            self._missed += 1
+        if self._missed > 1:
+            raise UserError(
+                'the online networks are trained, but their momentum copy does not follow: '
+                'call momentum_encoder.attach(optimizer) before training, or '
+                'momentum_encoder.update() after each step of the optimizer; in a config, '
+                "add dict(type='MomentumUpdateHook') to custom_hooks"
+            )
 
     @torch.no_grad()
     def update(self) -> None:
         """Move the copies towards the online networks once."""
         torch._foreach_lerp_(
-            self._own_parameters(), self._online_parameters(), 1 - self.current_momentum()
+            list(self._own_parameters()),
+            list(self._online_parameters()),
+            1 - self.current_momentum(),
         )
         self._updates += 1
         self.updates += 1
@@ -163,3 +195,4 @@ class MomentumEncoder(nn.Module):
         """Begin the schedule anew, with the weights as they are."""
         self._updates = 0
         self.updates.zero_()
+        self._seen = None

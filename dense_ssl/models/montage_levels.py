@@ -1,7 +1,7 @@
 """The levels of MCL: which montages there are, and which map reads them."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 import torch
 from torch import Tensor, nn
@@ -69,20 +69,24 @@ class MontageLevels(nn.Module):
         if min(fpn_levels) < 0:
             raise UserError(f'fpn_levels={fpn_levels} must not be negative')
         self.assemblers = nn.ModuleList(MontageAssembler(r) for r in ratios)
+        self.ratios = tuple(ratios)
         self.shares = tuple(shares)
         self.fpn_levels = tuple(fpn_levels)
 
     def __len__(self) -> int:
         return len(self.shares)
 
-    @property
-    def ratios(self) -> tuple[int, ...]:
-        """Cells per side of each level."""
-        return tuple(a.ratio for a in self.assemblers)
-
     def counts(self, batch_size: int) -> tuple[int, ...]:
         """Montages of each level for a batch: at least one."""
         return tuple(max(1, int(batch_size * s)) for s in self.shares)
+
+    def check_weights(self, head: nn.Module) -> None:
+        """Raise UserError if ``head`` has weights, but not one a level."""
+        weights: Any = getattr(head, 'weights', self.shares)
+        if len(weights) != len(self):
+            raise UserError(
+                f'head.weights={weights}: give one weight for each of the {len(self)} levels'
+            )
 
     def forward(
         self, views: Sequence[Tensor], generator: Optional[torch.Generator] = None

@@ -4,7 +4,7 @@ Needs neither mmdet nor mmseg.
 """
 
 from dense_ssl.errors import TransferError
-from dense_ssl.former import former_attribute
+from dense_ssl.former import old_attributes
 
 from .checkpoint import Checkpoint, read_checkpoint
 from .hook import HOOK_TYPE, PretrainedTransferHook, prepare_transfer
@@ -29,6 +29,6 @@ __all__ = [
     'match_parts',
 ]
 
-
-def __getattr__(name):
-    return former_attribute(__name__, name)
+__getattr__ = old_attributes(
+    __name__, PreciseBatchNormHook='dense_ssl.finetune.PreciseBatchNormHook'
+)

@@ -76,7 +76,7 @@ def init_from(
         model.momentum_encoder.copy_online()
     if copy is not None:
         report.parts += copy.apply().parts
-        # Or MomentumScheduleHook would make it equal to the online networks.
+        # Or MomentumUpdateHook would make it equal to the online networks.
         model.momentum_encoder.restored = True
     return report
 

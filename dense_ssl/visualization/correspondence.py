@@ -97,7 +97,7 @@ def draw_correspondence(
     """Two views side by side, their most similar cells joined by lines.
 
     Cells are matched as DenseCL does, by the cosine of backbone features
-    (its eq. 2 and 3). With boxes, lines are green where the match lies on
+    (its eq. 4). With boxes, lines are green where the match lies on
     the same spot of the source image, red where it does not, and cells
     outside the views' overlap, which have no right answer, are left out.
     Without boxes all lines are yellow.

@@ -64,7 +64,7 @@ def test_recipe():
     for pipeline, blur, solarise in zip(multi_view.transforms, (1, 0.1), (0, 0.2)):
         assert pipeline[0].crop_ratio_range == (0.2, 1.0)
         assert pipeline[2].blur_prob == blur
-        assert pipeline[2].solarise_prob == solarise
+        assert pipeline[2].solarize_prob == solarise
     model = MODELS.build(cfg.model)
     convs = [m.weight.shape for m in model.region_head.modules() if isinstance(m, torch.nn.Conv2d)]
     assert convs == [(256, 256, 3, 3)] * 4

@@ -7,7 +7,7 @@ from PIL import Image
 
 
 def blobs(height: int = 40, width: int = 60, seed: int = 0) -> np.ndarray:
-    """A smooth colour picture, uint8 (H, W, 3)."""
+    """A smooth color picture, uint8 (H, W, 3)."""
     coarse = np.random.default_rng(seed).integers(0, 256, (4, 6, 3), dtype=np.uint8)
     return np.asarray(Image.fromarray(coarse).resize((width, height)))
 

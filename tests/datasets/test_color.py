@@ -1,4 +1,4 @@
-"""Colour operations against torchvision, formulas and a slow blur."""
+"""Color operations against torchvision, formulas and a slow blur."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,9 @@ import torch
 from PIL import Image
 from torchvision.transforms import ColorJitter, RandomGrayscale
 
-from dense_ssl.datasets import ColourParams, RandomColour, apply_colour
+from dense_ssl import datasets
+from dense_ssl.datasets import ColorParams, RandomColor, apply_color
+from dense_ssl.registry import DATASETS, TRANSFORMS
 
 from .images import blobs
 
@@ -22,12 +24,12 @@ def seed(value):
 
 def draw_many(**kwargs):
     seed(0)
-    transform = RandomColour(**JITTER, **kwargs)
+    transform = RandomColor(**JITTER, **kwargs)
     return [transform.draw() for _ in range(DRAWS)]
 
 
 def test_jitter_is_torchvisions():
-    transform = RandomColour(**JITTER, jitter_prob=1.0, grey_prob=0.0)
+    transform = RandomColor(**JITTER, jitter_prob=1.0, grayscale_prob=0.0)
     for number in range(20):
         seed(number)
         ours = transform(dict(img=IMG))['img']
@@ -37,19 +39,19 @@ def test_jitter_is_torchvisions():
         assert (ours != IMG).any()
 
 
-def test_grey_is_torchvisions():
-    ours = apply_colour(IMG, ColourParams(grey=True))
+def test_gray_is_torchvisions():
+    ours = apply_color(IMG, ColorParams(grayscale=True))
     theirs = RandomGrayscale(1.0)(Image.fromarray(IMG))
     assert (ours == np.asarray(theirs)).all()
     assert np.abs(ours[..., 0] - IMG @ [0.299, 0.587, 0.114]).max() <= 1
 
 
-def test_solarise_inverts_bright_values_last():
-    ours = apply_colour(IMG, ColourParams(solarise=128))
+def test_solarize_inverts_bright_values_last():
+    ours = apply_color(IMG, ColorParams(solarize=128))
     assert (ours == np.where(IMG >= 128, 255 - IMG, IMG)).all()
     assert {127, 128} <= set(IMG.ravel().tolist())  # the threshold is tested
-    both = apply_colour(IMG, ColourParams(solarise=128, grey=True, blur_sigma=1.5))
-    before = apply_colour(IMG, ColourParams(grey=True, blur_sigma=1.5))
+    both = apply_color(IMG, ColorParams(solarize=128, grayscale=True, blur_sigma=1.5))
+    before = apply_color(IMG, ColorParams(grayscale=True, blur_sigma=1.5))
     assert (both == np.where(before >= 128, 255 - before, before)).all()
 
 
@@ -64,41 +66,41 @@ def test_blur_is_gaussian_with_this_sigma(sigma):
     for i, a in enumerate(kernel):
         for j, b in enumerate(kernel):
             slow += a * b * padded[i : i + IMG.shape[0], j : j + IMG.shape[1]]
-    ours = apply_colour(IMG, ColourParams(blur_sigma=sigma))
+    ours = apply_color(IMG, ColorParams(blur_sigma=sigma))
     assert np.abs(ours - slow).max() <= 4
 
     dot = np.zeros((41, 41, 3), np.uint8)
     dot[:, 20] = 255
-    line = apply_colour(dot, ColourParams(blur_sigma=sigma))[20, :, 0] / 255.0
+    line = apply_color(dot, ColorParams(blur_sigma=sigma))[20, :, 0] / 255.0
     variance = (line * (np.arange(41) - 20) ** 2).sum() / line.sum()
     assert variance == pytest.approx(sigma**2, rel=0.12)
 
 
-def test_jitter_comes_before_grey_and_blur_before_solarise():
+def test_jitter_comes_before_gray_and_blur_before_solarize():
     jitter = (('saturation', 0.0), ('brightness', 1.3))
-    params = ColourParams(jitter, True, 1.0, 128)
+    params = ColorParams(jitter, True, 1.0, 128)
     one_by_one = IMG
     for step in (
-        ColourParams(jitter[:1]),
-        ColourParams(jitter[1:]),
-        ColourParams(grey=True),
-        ColourParams(blur_sigma=1.0),
-        ColourParams(solarise=128),
+        ColorParams(jitter[:1]),
+        ColorParams(jitter[1:]),
+        ColorParams(grayscale=True),
+        ColorParams(blur_sigma=1.0),
+        ColorParams(solarize=128),
     ):
-        one_by_one = apply_colour(one_by_one, step)
-    assert (apply_colour(IMG, params) == one_by_one).all()
+        one_by_one = apply_color(one_by_one, step)
+    assert (apply_color(IMG, params) == one_by_one).all()
 
 
 def test_nothing_to_do_changes_nothing():
-    assert (apply_colour(IMG, ColourParams()) == IMG).all()
+    assert (apply_color(IMG, ColorParams()) == IMG).all()
 
 
 def test_probabilities():
     drawn = draw_many(
-        jitter_prob=0.8, grey_prob=0.2, blur_prob=0.1, solarise_prob=0.3, solarise_threshold=99
+        jitter_prob=0.8, grayscale_prob=0.2, blur_prob=0.1, solarize_prob=0.3, solarize_threshold=99
     )
     done = np.array(
-        [(bool(p.jitter), p.grey, p.blur_sigma is not None, p.solarise == 99) for p in drawn]
+        [(bool(p.jitter), p.grayscale, p.blur_sigma is not None, p.solarize == 99) for p in drawn]
     )
     expected = np.array([0.8, 0.2, 0.1, 0.3])
     bound = 4 * np.sqrt(expected * (1 - expected) / DRAWS)
@@ -130,7 +132,7 @@ def test_strengths_are_uniform_and_their_order_random():
 
 
 def test_strength_zero_is_left_out():
-    transform = RandomColour(brightness=0.4, jitter_prob=1.0)
+    transform = RandomColor(brightness=0.4, jitter_prob=1.0)
     assert [name for name, _ in transform.draw().jitter] == ['brightness']
 
 
@@ -145,4 +147,24 @@ def test_strength_zero_is_left_out():
 )
 def test_arguments_that_make_no_sense(kwargs, word):
     with pytest.raises(ValueError, match=word):
-        RandomColour(**kwargs)
+        RandomColor(**kwargs)
+
+
+def test_old_names():
+    old = dict(grey_prob=0.3, solarise_prob=0.1, solarise_threshold=9)
+    with pytest.warns(DeprecationWarning, match='grey_prob is now called grayscale_prob'):
+        transform = TRANSFORMS.build(dict(type='RandomColour', grayscale_prob=0.0, **old))
+    assert type(transform) is RandomColor
+    assert transform.probs['grayscale_prob'] == 0.3 and transform.probs['solarize_prob'] == 0.1
+    assert transform.solarize_threshold == 9
+    assert DATASETS.get('UnlabelledImages') is datasets.UnlabeledImages
+    for old, new in dict(
+        RandomColour='RandomColor',
+        ColourParams='ColorParams',
+        UnlabelledImages='UnlabeledImages',
+        apply_colour='apply_color',
+    ).items():
+        with pytest.warns(DeprecationWarning, match=f'{old} is now called {new}'):
+            assert getattr(datasets, old) is getattr(datasets, new)
+    with pytest.raises(AttributeError, match='Blur'):
+        getattr(datasets, 'Blur')  # noqa: B009

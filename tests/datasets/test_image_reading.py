@@ -30,7 +30,7 @@ def read(path):
 @pytest.mark.parametrize(
     'suffix', ['jpg', 'JPEG', 'png', 'bmp', 'ppm', 'tif', 'tiff', 'webp', 'gif']
 )
-def test_colour_keeps_its_channel_order(tmp_path, suffix):
+def test_color_keeps_its_channel_order(tmp_path, suffix):
     path = tmp_path / f'a.{suffix}'
     save = dict(lossless=True) if suffix == 'webp' else {}
     if suffix.lower() in ('jpg', 'jpeg'):
@@ -47,12 +47,12 @@ def test_jpeg_pixels_are_those_of_pillow(tmp_path):
 
 
 @pytest.mark.parametrize('suffix', ['jpg', 'png', 'pgm', 'bmp', 'tif'])
-def test_grey_becomes_three_equal_channels(tmp_path, suffix):
-    grey = np.rint(luminance(RGB)).astype(np.uint8)
-    Image.fromarray(grey).save(tmp_path / f'a.{suffix}')
+def test_gray_becomes_three_equal_channels(tmp_path, suffix):
+    gray = np.rint(luminance(RGB)).astype(np.uint8)
+    Image.fromarray(gray).save(tmp_path / f'a.{suffix}')
     img = read(tmp_path / f'a.{suffix}')
     assert (img == img[..., :1]).all()
-    assert np.abs(img[..., 0] - grey).mean() <= (2 if suffix == 'jpg' else 0)
+    assert np.abs(img[..., 0] - gray).mean() <= (2 if suffix == 'jpg' else 0)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_grey_becomes_three_equal_channels(tmp_path, suffix):
         ('tif', (RAMP16 / 257).astype(np.float32)),
     ],
 )
-def test_deep_grey_is_scaled_not_clipped(tmp_path, suffix, pixels):
+def test_deep_gray_is_scaled_not_clipped(tmp_path, suffix, pixels):
     path = tmp_path / f'a.{suffix}'
     Image.fromarray(pixels).save(path)
     with Image.open(path) as image:
@@ -75,13 +75,13 @@ def test_deep_grey_is_scaled_not_clipped(tmp_path, suffix, pixels):
     assert np.abs(read(path)[..., 1] - RAMP16 / 257).max() <= 0.5 + 1e-3
 
 
-def test_deep_grey_out_of_range_is_stretched(tmp_path):
+def test_deep_gray_out_of_range_is_stretched(tmp_path):
     Image.fromarray(RAMP16.astype(np.float32) - 3e4).save(tmp_path / 'a.tif')
     img = read(tmp_path / 'a.tif')[..., 0]
     assert np.abs(img - RAMP16 / RAMP16.max() * 255).max() <= 0.5 + 1e-3
 
 
-def test_flat_deep_grey_is_finite(tmp_path):
+def test_flat_deep_gray_is_finite(tmp_path):
     Image.fromarray(np.full((5, 5), 3e5, np.float32)).save(tmp_path / 'a.tif')
     assert (read(tmp_path / 'a.tif') == 0).all()
 
@@ -94,7 +94,7 @@ def test_float_image_with_nan_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize('suffix, channels', [('png', 3), ('png', 4), ('tif', 3), ('ppm', 3)])
-def test_deep_colour(tmp_path, suffix, channels):
+def test_deep_color(tmp_path, suffix, channels):
     path = str(tmp_path / f'a.{suffix}')
     cv2.imwrite(path, np.dstack([RAMP16] * channels))
     assert np.abs(read(path) - RAMP16[..., None] / 257).max() <= 1
@@ -108,10 +108,10 @@ def test_alpha_is_dropped(tmp_path, suffix):
     assert (read(tmp_path / f'a.{suffix}') == RGB).all()
 
 
-def test_grey_with_alpha(tmp_path):
-    grey = Image.fromarray(RGB).convert('L')
-    Image.merge('LA', [grey, grey]).save(tmp_path / 'a.png')
-    assert (read(tmp_path / 'a.png') == np.asarray(grey)[..., None]).all()
+def test_gray_with_alpha(tmp_path):
+    gray = Image.fromarray(RGB).convert('L')
+    Image.merge('LA', [gray, gray]).save(tmp_path / 'a.png')
+    assert (read(tmp_path / 'a.png') == np.asarray(gray)[..., None]).all()
 
 
 def test_cmyk_jpeg(tmp_path):
@@ -171,14 +171,14 @@ def test_exif_rotation_is_applied(tmp_path, suffix, orientation, mode):
         7: lambda x: np.rot90(x, 2).swapaxes(0, 1),
         8: lambda x: np.rot90(x, 1),
     }[orientation]
-    grey = np.rint(luminance(RGB)).astype(np.uint8)
-    pixels = dict(RGB=RGB, L=grey)
-    pixels['I;16'] = grey.astype(np.uint16) * 257
+    gray = np.rint(luminance(RGB)).astype(np.uint8)
+    pixels = dict(RGB=RGB, L=gray)
+    pixels['I;16'] = gray.astype(np.uint16) * 257
     exif = Image.Exif()
     exif[EXIF_ORIENTATION] = orientation
     save = dict(lossless=True) if suffix == 'webp' else {}
     Image.fromarray(pixels[mode]).save(tmp_path / f'a.{suffix}', exif=exif, **save)
-    expected = upright(RGB if mode == 'RGB' else np.dstack([grey] * 3))
+    expected = upright(RGB if mode == 'RGB' else np.dstack([gray] * 3))
     img = read(tmp_path / f'a.{suffix}')
     assert img.shape == expected.shape
     assert np.abs(img - expected).mean() <= (4 if suffix == 'jpg' else 0)

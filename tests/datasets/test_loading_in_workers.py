@@ -12,7 +12,7 @@ from mmengine.registry import FUNCTIONS, DefaultScope
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader, Dataset
 
-from dense_ssl.datasets import UnlabelledImages, UnreadableImage, worker_init
+from dense_ssl.datasets import UnlabeledImages, UnreadableImage, worker_init
 from dense_ssl.models.data_preprocessor import DenseDataPreprocessor
 from dense_ssl.registry import MODELS
 from tests.data_paths import shared_data
@@ -120,9 +120,11 @@ def test_boxes_stay_with_their_views(tmp_path):
         Image.fromarray(np.dstack([x, y, x * 0 + 40 * i]).astype(np.uint8)).save(
             tmp_path / f'{i}.png'
         )
-    colour = 'train_dataloader.dataset.pipeline.1.transforms.0.1.'
+    color = 'train_dataloader.dataset.pipeline.1.transforms.0.1.'
     loader, _ = loader_of(
-        'folder_mocov2', tmp_path, **{f'{colour}{p}_prob': 0.0 for p in ('jitter', 'grey', 'blur')}
+        'folder_mocov2',
+        tmp_path,
+        **{f'{color}{p}_prob': 0.0 for p in ('jitter', 'grayscale', 'blur')},
     )
     for batch in loader:
         for view, img in enumerate(batch['inputs']):
@@ -158,7 +160,7 @@ def test_same_seed_same_batches(tmp_path):
 
 class TestUnreadableInWorkers:
     def loader(self, root, **kwargs):
-        dataset = UnlabelledImages(data_root=str(root), verify=False, pipeline=LOAD, **kwargs)
+        dataset = UnlabeledImages(data_root=str(root), verify=False, pipeline=LOAD, **kwargs)
         return DataLoader(dataset, batch_size=2, num_workers=2, worker_init_fn=worker_init)
 
     def error_of(self, loader):
@@ -197,7 +199,12 @@ class TestUnreadableInWorkers:
 
 class TestRecipes:
     JITTER = dict(
-        brightness=0.4, contrast=0.4, hue=0.1, jitter_prob=0.8, grey_prob=0.2, blur_sigma=(0.1, 2.0)
+        brightness=0.4,
+        contrast=0.4,
+        hue=0.1,
+        jitter_prob=0.8,
+        grayscale_prob=0.2,
+        blur_sigma=(0.1, 2.0),
     )
 
     def pipeline(self, name):
@@ -212,25 +219,25 @@ class TestRecipes:
     def test_mocov2(self, data):
         views = self.pipeline(f'{data}_mocov2')
         assert views.num_views == [2]
-        crop, colour, flip = views.transforms[0]
+        crop, color, flip = views.transforms[0]
         assert crop == dict(type='RandomResizedCropWithBox', crop_ratio_range=(0.2, 1.0))
         assert flip == dict(type='RandomFlipWithBox', prob=0.5)
-        assert colour == dict(type='RandomColour', saturation=0.4, blur_prob=0.5, **self.JITTER)
+        assert color == dict(type='RandomColor', saturation=0.4, blur_prob=0.5, **self.JITTER)
 
     @pytest.mark.parametrize('data', ['imagenet', 'coco', 'folder'])
     def test_byol(self, data):
         views = self.pipeline(f'{data}_byol')
         assert views.num_views == [1, 1]
-        for pipeline, blur, solarise in zip(views.transforms, (1.0, 0.1), (0.0, 0.2)):
-            crop, flip, colour = pipeline
+        for pipeline, blur, solarize in zip(views.transforms, (1.0, 0.1), (0.0, 0.2)):
+            crop, flip, color = pipeline
             assert crop == dict(type='RandomResizedCropWithBox', crop_ratio_range=(0.08, 1.0))
             assert flip == dict(type='RandomFlipWithBox', prob=0.5)
-            assert colour == dict(
-                type='RandomColour',
+            assert color == dict(
+                type='RandomColor',
                 saturation=0.2,
                 blur_prob=blur,
-                solarise_prob=solarise,
-                solarise_threshold=128,
+                solarize_prob=solarize,
+                solarize_threshold=128,
                 **self.JITTER,
             )
 

@@ -14,7 +14,7 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from PIL import Image
 
-from dense_ssl.datasets import UnlabelledImages, UnreadableImage, packing
+from dense_ssl.datasets import UnlabeledImages, UnreadableImage, packing
 from dense_ssl.datasets.packed import read_packed
 from dense_ssl.datasets.packing import pack_images
 from dense_ssl.errors import UserError
@@ -35,7 +35,7 @@ def root(tmp_path):
     write_images(folder / 'ünter x.tar' / 'b', 2)
     image = Image.fromarray(blobs(seed=9))
     image.save(folder / 'A.JPG', exif=rotated())
-    image.convert('L').save(folder / 'grey.png')
+    image.convert('L').save(folder / 'gray.png')
     image.convert('P').save(folder / 'b' / 'palette.gif')
     (folder / 'b' / '.hidden.jpg').write_bytes(b'x')
     (folder / 'notes.txt').write_text('no image')
@@ -65,8 +65,8 @@ def names(dataset, root):
 
 class TestContent:
     def test_same_files_in_the_same_order(self, root, pack):
-        folder = UnlabelledImages(data_root=str(root), pipeline=LOAD)
-        packed = UnlabelledImages(data_root=str(pack), pipeline=LOAD)
+        folder = UnlabeledImages(data_root=str(root), pipeline=LOAD)
+        packed = UnlabeledImages(data_root=str(pack), pipeline=LOAD)
         assert names(folder, root) == names(packed, pack)
         assert len(packed) == 12
         for name in names(folder, root):
@@ -76,22 +76,22 @@ class TestContent:
             assert (ours['img'] == expected['img']).all()
 
     def test_other_extensions(self, root, pack):
-        dataset = UnlabelledImages(data_root=str(pack), extensions=['.png'])
+        dataset = UnlabeledImages(data_root=str(pack), extensions=['.png'])
         assert all(n.endswith('.png') for n in names(dataset, pack))
         assert len(dataset) == 2
         with pytest.raises(FileNotFoundError, match='all.tar.*.webp'):
-            UnlabelledImages(data_root=str(pack), extensions=['.webp'])
+            UnlabeledImages(data_root=str(pack), extensions=['.webp'])
 
     def test_a_list_of_names(self, pack, tmp_path):
         (tmp_path / 'list.txt').write_text('b/003.jpg\nb/000.jpg\n')
-        dataset = UnlabelledImages(data_root=str(pack), ann_file=str(tmp_path / 'list.txt'))
+        dataset = UnlabeledImages(data_root=str(pack), ann_file=str(tmp_path / 'list.txt'))
         assert names(dataset, pack) == ['b/003.jpg', 'b/000.jpg']
 
     def test_listed_but_not_there(self, pack, tmp_path):
         (tmp_path / 'list.txt').write_text('b/003.jpg\nlost.jpg\n')
         with pytest.raises(UnreadableImage, match='lost.jpg.*no such file'):
-            UnlabelledImages(data_root=str(pack), ann_file=str(tmp_path / 'list.txt'))
-        dataset = UnlabelledImages(
+            UnlabeledImages(data_root=str(pack), ann_file=str(tmp_path / 'list.txt'))
+        dataset = UnlabeledImages(
             data_root=str(pack), ann_file=str(tmp_path / 'list.txt'), verify=False, pipeline=LOAD
         )
         with pytest.raises(UnreadableImage, match='lost.jpg.*no such file'):
@@ -101,7 +101,7 @@ class TestContent:
         (tmp_path / 'link.tar').symlink_to(pack)
         monkeypatch.chdir(tmp_path)
         for path in (str(pack), 'link.tar', './all.tar'):
-            dataset = UnlabelledImages(data_root=path, pipeline=LOAD)
+            dataset = UnlabeledImages(data_root=path, pipeline=LOAD)
             assert dataset[0]['img'].shape == (60, 40, 3)
 
     def test_damage_in_the_middle_names_the_file(self, tmp_path):
@@ -113,7 +113,7 @@ class TestContent:
         data[middle : middle + 200] = bytes(200)
         (folder / '001.png').write_bytes(data)
         pack_images(str(folder), str(tmp_path / 'all.tar'))
-        dataset = UnlabelledImages(data_root=str(tmp_path / 'all.tar'), pipeline=LOAD)
+        dataset = UnlabeledImages(data_root=str(tmp_path / 'all.tar'), pipeline=LOAD)
         with pytest.raises(UnreadableImage, match='all.tar/001.png'):
             dataset[1]
 
@@ -134,7 +134,7 @@ class TestWriting:
         process.join()
         assert process.exitcode == 9
         with pytest.raises(ValueError, match='all.tar is not complete.*pack_images.py again'):
-            UnlabelledImages(data_root=str(out))
+            UnlabeledImages(data_root=str(out))
         seen = []
         pack_images(str(root), str(out), report=lambda *numbers: seen.append(numbers))
         # of the 8, the last 4 once more
@@ -148,13 +148,13 @@ class TestWriting:
         last = data.index(b'.dense_ssl-end') + 512
         pack.write_bytes(data[: int(last * keep)])
         with pytest.raises(ValueError, match='not complete'):
-            UnlabelledImages(data_root=str(pack))
+            UnlabeledImages(data_root=str(pack))
         pack_images(str(root), str(pack))
         self.compare(root, pack)
 
     def compare(self, root, out):
-        assert len(UnlabelledImages(data_root=str(out))) == 12
-        for path in UnlabelledImages(data_root=str(root)):
+        assert len(UnlabeledImages(data_root=str(out))) == 12
+        for path in UnlabeledImages(data_root=str(root)):
             name = os.path.relpath(path['img_path'], root)
             with open(path['img_path'], 'rb') as file:
                 assert read_packed(str(out), name) == file.read()
@@ -162,7 +162,7 @@ class TestWriting:
     def test_other_programs_can_read_it(self, root, pack, tmp_path):
         (tmp_path / 'out').mkdir()
         subprocess.run(['tar', 'xf', pack, '-C', tmp_path / 'out'], check=True)
-        for path in UnlabelledImages(data_root=str(root)):
+        for path in UnlabeledImages(data_root=str(root)):
             name = os.path.relpath(path['img_path'], root)
             with (
                 open(path['img_path'], 'rb') as file,
@@ -178,8 +178,8 @@ class TestWriting:
     def test_new_files_are_added(self, root, pack):
         write_images(root / 'new', 2)
         pack_images(str(root), str(pack))
-        folder = UnlabelledImages(data_root=str(root))
-        packed = UnlabelledImages(data_root=str(pack))
+        folder = UnlabeledImages(data_root=str(root))
+        packed = UnlabeledImages(data_root=str(pack))
         assert names(folder, root) == names(packed, pack)
 
     def test_report_counts_bytes(self, root, tmp_path, monkeypatch):
@@ -219,7 +219,7 @@ class TestWriting:
         folder = root / ('f' * 200) / ('g' * 200) / ('h' * 200)
         write_images(folder, 1)
         pack_images(str(root), str(tmp_path / 'all.tar'))
-        dataset = UnlabelledImages(data_root=str(tmp_path / 'all.tar'), pipeline=LOAD)
+        dataset = UnlabeledImages(data_root=str(tmp_path / 'all.tar'), pipeline=LOAD)
         assert len(dataset) == 13 and len(list(dataset)) == 13
 
     def test_one_writer_at_a_time(self, root, tmp_path):
@@ -242,7 +242,7 @@ class TestUnreadable:
         cut(root / 'b/002.jpg')
         left_out = pack_images(str(root), str(tmp_path / 'all.tar'), max_unreadable_fraction=0.1)
         assert len(left_out) == 1 and 'b/002.jpg' in left_out[0]
-        dataset = UnlabelledImages(data_root=str(tmp_path / 'all.tar'))
+        dataset = UnlabeledImages(data_root=str(tmp_path / 'all.tar'))
         assert len(dataset) == 11
         assert 'b/002.jpg' not in names(dataset, tmp_path / 'all.tar')
 
@@ -262,14 +262,14 @@ class TestFilesThatAreNoPack:
     def test_other_content(self, tmp_path, content):
         (tmp_path / 'a.tar').write_bytes(content)
         with pytest.raises(ValueError, match='a.tar'):
-            UnlabelledImages(data_root=str(tmp_path / 'a.tar'))
+            UnlabeledImages(data_root=str(tmp_path / 'a.tar'))
 
     def test_somebody_elses_tar_file(self, root, tmp_path):
         path = str(tmp_path / 'a.tar')
         with tarfile.open(path, 'w') as tar:
-            tar.add(root / 'grey.png', 'grey.png')
+            tar.add(root / 'gray.png', 'gray.png')
         before = Path(path).read_bytes()
-        for use in (lambda: UnlabelledImages(data_root=path), lambda: pack_images(str(root), path)):
+        for use in (lambda: UnlabeledImages(data_root=path), lambda: pack_images(str(root), path)):
             with pytest.raises(ValueError, match='a.tar is not a pack'):
                 use()
         assert Path(path).read_bytes() == before
@@ -277,11 +277,11 @@ class TestFilesThatAreNoPack:
     def test_another_version(self, root, pack, monkeypatch):
         monkeypatch.setattr('dense_ssl.datasets.packed.VERSION', 2)
         with pytest.raises(ValueError, match='version 1.*pack.* again'):
-            UnlabelledImages(data_root=str(pack))
+            UnlabeledImages(data_root=str(pack))
 
     def test_missing(self, tmp_path):
         with pytest.raises(FileNotFoundError, match='a.tar.*data_root'):
-            UnlabelledImages(data_root=str(tmp_path / 'a.tar'))
+            UnlabeledImages(data_root=str(tmp_path / 'a.tar'))
 
 
 def batches(data_root, context='fork', workers=2):
@@ -304,7 +304,7 @@ def batches(data_root, context='fork', workers=2):
 
 
 def test_same_batches_from_workers(root, pack):
-    assert len(UnlabelledImages(data_root=str(pack))) == 12  # opened here
+    assert len(UnlabeledImages(data_root=str(pack))) == 12  # opened here
     assert (batches(pack) == batches(root)).all()
 
 

@@ -10,7 +10,7 @@ import pytest
 from mmengine.logging import MMLogger
 from PIL import Image
 
-from dense_ssl.datasets import UnlabelledImages, UnreadableImage
+from dense_ssl.datasets import UnlabeledImages, UnreadableImage
 from dense_ssl.errors import UserError
 from dense_ssl.registry import DATASETS
 
@@ -46,14 +46,14 @@ def relative(dataset, root):
 class TestFolder:
     def test_flat(self, tmp_path):
         written = write_images(tmp_path, 5)
-        dataset = UnlabelledImages(data_root=str(tmp_path))
+        dataset = UnlabeledImages(data_root=str(tmp_path))
         assert paths(dataset) == written
         assert dataset[3]['sample_idx'] == 3
 
     def test_class_tree_and_deep_nesting(self, tmp_path):
         for folder in ('n02', 'n01', 'a/b/c', '.'):
             write_images(tmp_path / folder, 2)
-        dataset = UnlabelledImages(data_root=str(tmp_path))
+        dataset = UnlabeledImages(data_root=str(tmp_path))
         assert relative(dataset, tmp_path) == sorted(
             f'{folder}{i:03d}.jpg' for folder in ('n01/', 'n02/', 'a/b/c/', '') for i in range(2)
         )
@@ -65,13 +65,13 @@ class TestFolder:
             shutil.copy(source, tmp_path / name)
         for folder in ('.git', '.thumbnails/large'):
             write_images(tmp_path / folder, 1)
-        dataset = UnlabelledImages(data_root=str(tmp_path))
+        dataset = UnlabeledImages(data_root=str(tmp_path))
         assert relative(dataset, tmp_path) == good + ['x/000.jpg']
 
     def test_own_extensions(self, tmp_path):
         source = write_images(tmp_path, 1)[0]
         shutil.copy(source, tmp_path / 'a.JFIF')
-        dataset = UnlabelledImages(data_root=str(tmp_path), extensions=['.jfif'])
+        dataset = UnlabeledImages(data_root=str(tmp_path), extensions=['.jfif'])
         assert relative(dataset, tmp_path) == ['a.JFIF']
 
     def test_links_are_followed_but_not_in_circles(self, tmp_path):
@@ -80,23 +80,23 @@ class TestFolder:
         root.mkdir()
         (root / 'link').symlink_to(tmp_path / 'elsewhere')
         (tmp_path / 'elsewhere' / 'back').symlink_to(root)
-        dataset = UnlabelledImages(data_root=str(root))
+        dataset = UnlabeledImages(data_root=str(root))
         assert relative(dataset, root) == ['link/000.jpg', 'link/001.jpg']
 
     def test_first_few(self, tmp_path):
         write_images(tmp_path, 5)
-        assert len(UnlabelledImages(data_root=str(tmp_path), indices=3)) == 3
+        assert len(UnlabeledImages(data_root=str(tmp_path), indices=3)) == 3
 
     def test_home_folder(self, tmp_path, monkeypatch):
         monkeypatch.setenv('HOME', str(tmp_path))
         write_images(tmp_path / 'images', 1)
-        assert len(UnlabelledImages(data_root='~/images')) == 1
+        assert len(UnlabeledImages(data_root='~/images')) == 1
 
     def test_built_from_any_scope(self, tmp_path):
         write_images(tmp_path, 2)
         with DATASETS.switch_scope_and_registry('mmpretrain'):
             dataset = DATASETS.build(
-                dict(type='dense_ssl.UnlabelledImages', data_root=str(tmp_path), pipeline=LOAD)
+                dict(type='dense_ssl.UnlabeledImages', data_root=str(tmp_path), pipeline=LOAD)
             )
         assert dataset[0]['img'].shape == (40, 48, 3)
 
@@ -104,16 +104,16 @@ class TestFolder:
 class TestWrongFolder:
     def test_missing(self, tmp_path):
         with pytest.raises(FileNotFoundError, match='nowhere.*does not exist.*data_root'):
-            UnlabelledImages(data_root=str(tmp_path / 'nowhere'))
+            UnlabeledImages(data_root=str(tmp_path / 'nowhere'))
 
     def test_a_file(self, tmp_path):
         path = write_images(tmp_path, 1)[0]
         with pytest.raises(UserError, match='000.jpg.*data_root'):
-            UnlabelledImages(data_root=path)
+            UnlabeledImages(data_root=path)
 
     def test_empty(self, tmp_path):
         with pytest.raises(FileNotFoundError, match='is empty.*data_root'):
-            UnlabelledImages(data_root=str(tmp_path))
+            UnlabeledImages(data_root=str(tmp_path))
 
     def test_no_image(self, tmp_path):
         for name in ('a.txt', 'b.txt', 'c.npy', 'd'):
@@ -125,11 +125,11 @@ class TestWrongFolder:
                 r'\.jpeg, \.jpg'
             ),
         ):
-            UnlabelledImages(data_root=str(tmp_path))
+            UnlabeledImages(data_root=str(tmp_path))
 
     def test_not_given(self):
         with pytest.raises(ValueError, match='data_root'):
-            UnlabelledImages()
+            UnlabeledImages()
 
 
 class TestList:
@@ -138,9 +138,9 @@ class TestList:
         (tmp_path / 'images' / 'list.txt').write_text(
             f'# mine\n003.jpg\n\n  {images[1]}  \r\n000.jpg\n'
         )
-        dataset = UnlabelledImages(data_root=str(tmp_path / 'images'), ann_file='list.txt')
+        dataset = UnlabeledImages(data_root=str(tmp_path / 'images'), ann_file='list.txt')
         assert [Path(p).name for p in paths(dataset)] == ['003.jpg', '001.jpg', '000.jpg']
-        dataset = UnlabelledImages(
+        dataset = UnlabeledImages(
             data_root=str(tmp_path / 'images'), ann_file=str(tmp_path / 'images' / 'list.txt')
         )
         assert len(dataset) == 3
@@ -148,28 +148,28 @@ class TestList:
     def test_names_with_blanks(self, tmp_path):
         image = Path(write_images(tmp_path, 1)[0]).rename(tmp_path / 'a b.jpg')
         (tmp_path / 'list.txt').write_text('a b.jpg')
-        dataset = UnlabelledImages(data_root=str(tmp_path), ann_file='list.txt')
+        dataset = UnlabeledImages(data_root=str(tmp_path), ann_file='list.txt')
         assert paths(dataset) == [str(image)]
 
     def test_missing_list(self, tmp_path):
         with pytest.raises(FileNotFoundError, match='list.txt.*ann_file'):
-            UnlabelledImages(data_root=str(tmp_path), ann_file='list.txt')
+            UnlabeledImages(data_root=str(tmp_path), ann_file='list.txt')
 
     def test_empty_list(self, tmp_path):
         (tmp_path / 'list.txt').write_text('\n# nothing\n')
         with pytest.raises(ValueError, match='list.txt.*names no file'):
-            UnlabelledImages(data_root=str(tmp_path), ann_file='list.txt')
+            UnlabeledImages(data_root=str(tmp_path), ann_file='list.txt')
 
     def test_a_list_that_is_an_image(self, tmp_path):
         path = write_images(tmp_path, 1)[0]
         with pytest.raises(ValueError, match='not a text file'):
-            UnlabelledImages(data_root=str(tmp_path), ann_file=path)
+            UnlabeledImages(data_root=str(tmp_path), ann_file=path)
 
     def test_listed_file_missing(self, tmp_path):
         write_images(tmp_path, 2)
         (tmp_path / 'list.txt').write_text('000.jpg\nlost.jpg\n')
         with pytest.raises(UnreadableImage, match='lost.jpg.*no such file'):
-            UnlabelledImages(data_root=str(tmp_path), ann_file='list.txt')
+            UnlabeledImages(data_root=str(tmp_path), ann_file='list.txt')
 
 
 class TestUnreadable:
@@ -191,18 +191,18 @@ class TestUnreadable:
         with pytest.raises(
             UnreadableImage, match=f'(?si)1 of 10.*004.jpg.*{why}.*max_unreadable_fraction'
         ):
-            UnlabelledImages(data_root=str(root))
+            UnlabeledImages(data_root=str(root))
 
     def test_many_are_not_all_listed(self, root):
         for i in range(20, 45):
             (root / f'{i}.jpg').touch()
         with pytest.raises(UnreadableImage, match='25 of 35.*') as info:
-            UnlabelledImages(data_root=str(root))
+            UnlabeledImages(data_root=str(root))
         assert '15 more' in str(info.value)
 
     def test_named_when_met_if_not_verified(self, root):
         cut(root / '004.jpg')
-        dataset = UnlabelledImages(data_root=str(root), verify=False, pipeline=LOAD)
+        dataset = UnlabeledImages(data_root=str(root), verify=False, pipeline=LOAD)
         dataset[3]
         with pytest.raises(UnreadableImage, match='004.jpg.*max_unreadable_fraction'):
             dataset[4]
@@ -210,7 +210,7 @@ class TestUnreadable:
     @pytest.mark.parametrize('verify', [True, False])
     def test_replaced_named_and_counted(self, root, verify, log):
         cut(root / '004.jpg')
-        dataset = UnlabelledImages(
+        dataset = UnlabeledImages(
             data_root=str(root), verify=verify, max_unreadable_fraction=0.1, pipeline=LOAD
         )
         np.random.seed(0)
@@ -226,7 +226,7 @@ class TestUnreadable:
         cut(root / '004.jpg')
         cut(root / '007.jpg')
         with pytest.raises(UnreadableImage, match='007.jpg.*2 of 10.*max_unreadable_fraction'):
-            dataset = UnlabelledImages(
+            dataset = UnlabeledImages(
                 data_root=str(root), verify=verify, max_unreadable_fraction=0.1, pipeline=LOAD
             )
             dataset[4], dataset[7]
@@ -235,7 +235,7 @@ class TestUnreadable:
         np.random.seed(3)
         expected = np.random.rand()
         np.random.seed(3)
-        UnlabelledImages(data_root=str(root), verify=4)
+        UnlabeledImages(data_root=str(root), verify=4)
         assert np.random.rand() == expected
 
     @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ class TestUnreadable:
     )
     def test_arguments_that_make_no_sense(self, root, kwargs):
         with pytest.raises(ValueError, match=next(iter(kwargs))):
-            UnlabelledImages(data_root=str(root), **kwargs)
+            UnlabeledImages(data_root=str(root), **kwargs)
 
 
 def views(size):
@@ -263,15 +263,15 @@ class TestSmallImages:
         write_images(tmp_path, 3, size=(64, 64))
         write_images(tmp_path / 'small', 1, size=(64, 31))
         with pytest.raises(ValueError, match=r'(?s)1 of 4.*small/000.jpg \(64 x 31\)'):
-            UnlabelledImages(data_root=str(tmp_path), min_size=32)
-        assert len(UnlabelledImages(data_root=str(tmp_path), min_size=31)) == 4
+            UnlabeledImages(data_root=str(tmp_path), min_size=32)
+        assert len(UnlabeledImages(data_root=str(tmp_path), min_size=31)) == 4
 
     def test_most_images_smaller_than_the_views(self, tmp_path):
         write_images(tmp_path, 3, size=(90, 70))
         write_images(tmp_path / 'large', 2, size=(300, 300))
 
         def build(size, **kwargs):
-            return UnlabelledImages(data_root=str(tmp_path), pipeline=views(size), **kwargs)
+            return UnlabeledImages(data_root=str(tmp_path), pipeline=views(size), **kwargs)
 
         with pytest.raises(
             ValueError,
@@ -284,18 +284,18 @@ class TestSmallImages:
     def test_no_view_fits_images_of_a_few_pixels(self, tmp_path):
         write_images(tmp_path, 3, size=(31, 31))
         with pytest.raises(ValueError, match=r'min_size=0') as error:
-            UnlabelledImages(data_root=str(tmp_path), pipeline=views(64))
+            UnlabeledImages(data_root=str(tmp_path), pipeline=views(64))
         assert 'view_size' not in str(error.value)
 
     def test_a_few_small_images_are_named_and_enlarged(self, tmp_path, log):
         write_images(tmp_path, 3, size=(64, 64))
         write_images(tmp_path / 'small', 1, size=(5, 6))
-        dataset = UnlabelledImages(data_root=str(tmp_path), pipeline=views(32))
+        dataset = UnlabeledImages(data_root=str(tmp_path), pipeline=views(32))
         assert '1 of 4' in ''.join(log) and 'small/000.jpg' in ''.join(log)
         sample = dataset[3]
         assert sample['img_path'].endswith('small/000.jpg')
 
     def test_one_pixel(self, tmp_path):
         Image.new('RGB', (1, 1)).save(tmp_path / 'a.png')
-        dataset = UnlabelledImages(data_root=str(tmp_path), pipeline=LOAD)
+        dataset = UnlabeledImages(data_root=str(tmp_path), pipeline=LOAD)
         assert dataset[0]['img'].shape == (1, 1, 3)

@@ -100,7 +100,7 @@ def test_hooks_of_earlier_configs(images, tmp_path, what):
         return
     runner, _ = train(cfg)
     assert len(runner.model.queue) == (8 if what == 'fit' else 65536)
-    for kind in ('FitCheckHook', 'ExactResumeHook', 'MomentumScheduleHook'):
+    for kind in ('FitCheckHook', 'ExactResumeHook', 'MomentumUpdateHook'):
         assert [type(h).__name__ for h in runner.hooks].count(kind) == 1
 
 

@@ -12,7 +12,7 @@ from mmengine.registry import RUNNERS
 
 from dense_ssl.cli.arguments import train_parser
 from dense_ssl.cli.build import apply_training
-from dense_ssl.engine.device_color import leave_colours_to_device, place_colors
+from dense_ssl.engine.device_color import leave_colors_to_device, place_colors
 from dense_ssl.engine.runner import checkpoint_activations
 from dense_ssl.registry import HOOKS
 
@@ -88,7 +88,7 @@ def test_colours_on_the_device(images, tmp_path, name):
     assert torch.tensor(record.losses).isfinite().all()
     batch = next(iter(runner.train_dataloader))
     views = len(batch['inputs'])
-    assert batch['data_samples'][0].view_colours.shape == (views, 11)
+    assert batch['data_samples'][0].view_colors.shape == (views,)
     out = runner.model.data_preprocessor(batch, True)
     mean = torch.tensor([123.675, 116.28, 103.53])[:, None, None]
     std = torch.tensor([58.395, 57.12, 57.375])[:, None, None]
@@ -199,7 +199,7 @@ class TestMerge:
             s.get('on_device', False)
             for p in views.transforms
             for s in p
-            if s.type == 'RandomColour'
+            if s.type == 'RandomColor'
         }
 
     def test_colour(self, monkeypatch):
@@ -214,7 +214,10 @@ class TestMerge:
         cfg = Config.fromfile(CONFIGS / DENSECL)
         pack = cfg.train_dataloader.dataset.pipeline[-1]
         pack.algorithm_keys = ('view_boxes',)
-        assert leave_colours_to_device(cfg) == 1
+        assert leave_colors_to_device(cfg) == 1
+        assert tuple(pack.algorithm_keys) == ('view_boxes', 'view_colors')
+        pack.algorithm_keys = ('view_boxes', 'view_colours')  # the old name
+        assert leave_colors_to_device(cfg) == 1
         assert tuple(pack.algorithm_keys) == ('view_boxes', 'view_colours')
 
     def test_another_preprocessor_is_refused(self, monkeypatch):

@@ -1,12 +1,14 @@
-"""Colours of a batch against the workers' operations, one view at a time."""
+"""Colors of a batch against the workers' operations, one view at a time."""
 
 import numpy as np
 import pytest
 import torch
+from mmpretrain.datasets import PackInputs
 from mmpretrain.structures import DataSample
 
-from dense_ssl.datasets import ColourParams, GeometricMultiView, RandomColour, apply_colour
-from dense_ssl.models.batch_color import batch_colour, blur_kernel
+from dense_ssl.color_params import COLOR_PARAMS, JITTER
+from dense_ssl.datasets import ColorParams, GeometricMultiView, RandomColor, apply_color
+from dense_ssl.models.batch_color import batch_color, blur_kernel
 from dense_ssl.models.data_preprocessor import DenseDataPreprocessor
 from tests.datasets.images import blobs
 
@@ -25,7 +27,7 @@ def pictures(number, size=48):
 
 def one_by_one(views, params):
     """The workers' way."""
-    out = [apply_colour(v.permute(1, 2, 0).numpy(), p) for v, p in zip(views, params)]
+    out = [apply_color(v.permute(1, 2, 0).numpy(), p) for v, p in zip(views, params)]
     return torch.from_numpy(np.stack(out)).permute(0, 3, 1, 2).float()
 
 
@@ -33,7 +35,7 @@ def difference(params, views=None):
     """Largest and mean difference on the scale 0..255, (N, ) each."""
     views = pictures(len(params)) if views is None else views
     table = np.stack([p.row() for p in params])
-    gap = (batch_colour(views, table) - one_by_one(views, params)).abs()
+    gap = (batch_color(views, table) - one_by_one(views, params)).abs()
     return gap.flatten(1).amax(1), gap.mean((1, 2, 3))
 
 
@@ -48,12 +50,12 @@ def difference(params, views=None):
     ],
 )
 def test_one_operation(name, factors, largest, mean):
-    worst, average = difference([ColourParams(((name, f),)) for f in factors])
+    worst, average = difference([ColorParams(((name, f),)) for f in factors])
     assert worst.max() <= largest and average.max() <= mean
     # and something was done at all
     views = pictures(len(factors))
-    table = np.stack([ColourParams(((name, f),)).row() for f in factors])
-    moved = (batch_colour(views, table) - views).abs().mean((1, 2, 3))
+    table = np.stack([ColorParams(((name, f),)).row() for f in factors])
+    moved = (batch_color(views, table) - views).abs().mean((1, 2, 3))
     assert (moved > 3 * average).all()
 
 
@@ -62,10 +64,10 @@ def test_hue_against_the_standard_library():
 
     views = torch.rand(2, 3, 5, 7) * 255
     views[1, 1] = views[1, 0]  # two channels alike
-    views[0, :, 0] = 100.0  # grey has no hue
+    views[0, :, 0] = 100.0  # gray has no hue
     shifts = (0.07, -0.4)
-    table = np.stack([ColourParams((('hue', s),)).row() for s in shifts])
-    got = batch_colour(views, table)
+    table = np.stack([ColorParams((('hue', s),)).row() for s in shifts])
+    got = batch_color(views, table)
     for view, new, shift in zip(views, got, shifts):
         for y in range(5):
             for x in range(7):
@@ -74,20 +76,20 @@ def test_hue_against_the_standard_library():
                 assert np.allclose(new[:, y, x] / 255, want, atol=1e-5)
 
 
-def test_grey_and_solarise():
+def test_gray_and_solarize():
     views = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).expand(3, 3, 16, 16)
-    params = [ColourParams(solarise=128), ColourParams(), ColourParams(solarise=40)]
+    params = [ColorParams(solarize=128), ColorParams(), ColorParams(solarize=40)]
     assert difference(params, views)[0].max() == 0
-    assert difference([ColourParams(grey=True), ColourParams()])[0].max() <= 1
+    assert difference([ColorParams(grayscale=True), ColorParams()])[0].max() <= 1
 
 
 @pytest.mark.parametrize('sigma', [0.1, 0.4, 0.8, 1.1, 1.5, 2.0, 3.7])
 def test_blur_is_pillows(sigma):
     # 1 in the middle: rounding of six passes; borders repeat between passes
-    params = [ColourParams(blur_sigma=sigma), ColourParams(), ColourParams(blur_sigma=0.7)]
+    params = [ColorParams(blur_sigma=sigma), ColorParams(), ColorParams(blur_sigma=0.7)]
     views = pictures(3)
     table = np.stack([p.row() for p in params])
-    gap = (batch_colour(views, table) - one_by_one(views, params)).abs()
+    gap = (batch_color(views, table) - one_by_one(views, params)).abs()
     radius = blur_kernel(np.array([sigma])).shape[1] // 2
     inner = gap[..., radius:-radius, radius:-radius]
     assert inner.max() <= 3 and gap.max() <= 12 and gap.mean() < 0.9
@@ -106,7 +108,7 @@ def test_blur_kernel_has_this_sigma():
 def test_drawn_parameters_in_any_order(seed):
     torch.manual_seed(seed)
     np.random.seed(seed)
-    transform = RandomColour(**RECIPE, blur_prob=0.5)
+    transform = RandomColor(**RECIPE, blur_prob=0.5)
     worst, average = difference([transform.draw() for _ in range(24)])
     assert average.max() < 3 and average.mean() < 1.6
     assert worst.median() <= 10
@@ -115,22 +117,22 @@ def test_drawn_parameters_in_any_order(seed):
 def test_nothing_to_do_copies():
     views = pictures(2).float()
     before = views.clone()
-    table = np.stack([ColourParams().row()] * 2)
-    out = batch_colour(views, table)
+    table = np.stack([ColorParams().row()] * 2)
+    out = batch_color(views, table)
     assert torch.equal(out, views)
-    table = np.stack([ColourParams((('brightness', 0.0),)).row()] * 2)
-    assert (batch_colour(views, table) == 0).all()
+    table = np.stack([ColorParams((('brightness', 0.0),)).row()] * 2)
+    assert (batch_color(views, table) == 0).all()
     assert torch.equal(views, before)
-    assert torch.equal(batch_colour(views.byte(), table), batch_colour(views, table))
+    assert torch.equal(batch_color(views.byte(), table), batch_color(views, table))
 
 
 def test_half_precision_context_changes_nothing():
     views = pictures(2)
-    params = ColourParams((('contrast', 0.7), ('hue', 0.05)), True, 1.2, 99)
-    table = np.stack([params.row(), ColourParams(blur_sigma=2.0).row()])
-    expected = batch_colour(views, table)
+    params = ColorParams((('contrast', 0.7), ('hue', 0.05)), True, 1.2, 99)
+    table = np.stack([params.row(), ColorParams(blur_sigma=2.0).row()])
+    expected = batch_color(views, table)
     with torch.autocast('cpu', torch.bfloat16):
-        out = batch_colour(views, table)
+        out = batch_color(views, table)
     assert out.dtype == torch.float32 and torch.equal(out, expected)
 
 
@@ -141,14 +143,14 @@ class TestInTheRecipe:
 
     @staticmethod
     def views(on_device, seed=0, count=6):
-        colour = dict(type='RandomColour', **RECIPE, blur_prob=0.5, on_device=on_device)
+        color = dict(type='RandomColor', **RECIPE, blur_prob=0.5, on_device=on_device)
         crop = dict(type='RandomResizedCropWithBox', scale=32)
         flip = dict(type='RandomFlipWithBox', prob=0.5, vertical_prob=0.5)
         plain = [crop, flip]
         pipeline = GeometricMultiView(
             [
-                [crop, colour, flip],
-                [crop, flip, dict(colour, grey_prob=1.0, jitter_prob=0.0)],
+                [crop, color, flip],
+                [crop, flip, dict(color, grayscale_prob=1.0, jitter_prob=0.0)],
                 plain,
             ],
             [1, 1, 1],
@@ -164,10 +166,10 @@ class TestInTheRecipe:
             sample = DataSample()
             sample.set_field(r['view_boxes'], 'view_boxes')
             if on_device:
-                assert r['view_colours'].shape == (3, 11)
-                sample.set_field(r['view_colours'], 'view_colours')
+                assert r['view_colors'].shape == (3,)
+                sample.set_field(r['view_colors'], 'view_colors')
             else:
-                assert 'view_colours' not in r
+                assert 'view_colors' not in r
             samples.append(sample)
         inputs = [
             torch.from_numpy(np.stack([r['img'][v] for r in results])).permute(0, 3, 1, 2)
@@ -185,17 +187,33 @@ class TestInTheRecipe:
         assert torch.equal(device['inputs'][2], worker['inputs'][2])
         std = torch.tensor(self.STD)[:, None, None]
         mean = torch.tensor(self.MEAN)[:, None, None]
-        grey = device['inputs'][1] * std + mean
-        assert torch.allclose(grey[:, 0], grey[:, 2], atol=1e-3)
+        gray = device['inputs'][1] * std + mean
+        assert torch.allclose(gray[:, 0], gray[:, 2], atol=1e-3)
 
     def test_only_flips_may_follow(self):
-        colour = dict(type='RandomColour', on_device=True)
+        color = dict(type='RandomColor', on_device=True)
         crop = dict(type='RandomResizedCropWithBox', scale=8)
         with pytest.raises(ValueError, match='RandomResizedCropWithBox fol'):
-            GeometricMultiView([[colour, crop]], [2])
+            GeometricMultiView([[color, crop]], [2])
 
 
 def test_rows_say_what_the_parameters_say():
-    row = ColourParams((('hue', 0.1), ('contrast', 1.2)), True, None, 99).row()
-    assert row.tolist() == pytest.approx([3, 0.1, 1, 1.2, -1, 1, -1, 1, 1, 0, 99])
-    assert np.isinf(ColourParams().row()[10])
+    row = ColorParams((('hue', 0.1), ('contrast', 1.2)), True, None, 99).row()
+    assert row.dtype == COLOR_PARAMS and row.shape == ()
+    assert [JITTER[i] for i in row['operation'] if i >= 0] == ['hue', 'contrast']
+    assert row['factor'] == pytest.approx([0.1, 1.2, 1, 1])
+    assert row['grayscale'] and row['blur_sigma'] == 0 and row['solarize_threshold'] == 99
+    nothing = ColorParams().row()
+    assert (nothing['operation'] == -1).all() and not nothing['grayscale']
+    assert np.isinf(nothing['solarize_threshold'])
+
+
+def test_the_samples_may_have_the_old_key():
+    results = TestInTheRecipe.views(True, count=1)[0]
+    packed = PackInputs(algorithm_keys=('view_boxes', 'view_colours'))(results)
+    sample = packed['data_samples']
+    assert 'view_colors' not in sample
+    views = [view[None] for view in packed['inputs']]
+    out = DenseDataPreprocessor()(dict(inputs=views, data_samples=[sample]))['inputs']
+    for i, view in enumerate(views):
+        assert torch.equal(out[i], batch_color(view, sample.view_colours[i : i + 1]))

@@ -71,7 +71,9 @@ def test_numbers_of_the_released_code():
                 grid = (n, d, s, s)
                 model.online = (x['q_b'], DenseProjection(x['q'], x['q_grid'].view(grid), x['q2']))
                 model.target = (x['k_b'], DenseProjection(x['k'], x['k_grid'].view(grid), x['k2']))
-                match = model.correspond(x['q_b'], x['k_b'], model.online[1], model.target[1], None)
+                match = model.correspond(
+                    x['q_b'], x['k_b'], model.online[1].dense, model.target[1].dense, None
+                )
                 losses = model.loss([torch.zeros(n, 3, 4, 4)] * 2, None)
                 (losses['loss_global'] + losses['loss_dense']).backward()
                 ref = {
@@ -295,6 +297,7 @@ def joint_model():
 
 def train(model, batches):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    getattr(model, 'module', model).momentum_encoder.attach(optimizer)
     losses = []
     for views in batches:
         out = model(views, None, mode='loss')

@@ -98,6 +98,7 @@ def two_steps(rank, world, name):
     model = MMDistributedDataParallel(model, broadcast_buffers=False)
     model.train()
     wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.05))
+    model.module.momentum_encoder.attach(wrapper.optimizer)
     boxes = torch.rand(4, 2, 4).sort(dim=2)[0][..., [0, 1, 3, 2]]
     losses = []
     for _ in range(2):  # the second iteration is where DDP complains

@@ -3,6 +3,9 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmengine.logging import MMLogger
+from mmengine.runner import load_state_dict
+from torch import nn
 
 from dense_ssl.models import FeatureQueue
 
@@ -49,6 +52,29 @@ def test_pointer_survives_a_checkpoint():
     queue.enqueue(extra)
     fresh.enqueue(extra)
     assert torch.equal(queue.features, fresh.features)
+
+
+def test_a_saved_queue_of_another_length_is_left_out(caplog):
+    saved, queue = FeatureQueue(5, 2), FeatureQueue(3, 2)
+    saved.enqueue(F.normalize(torch.randn(4, 2)))
+    state = nn.ModuleDict(dict(queue=saved)).state_dict()
+    for filled in (0, 3):
+        queue.enqueue(F.normalize(torch.randn(filled, 2)))
+        before = queue.features.clone()
+        model = nn.ModuleDict(dict(queue=queue))
+        model.load_state_dict(state)  # strict
+        logger = MMLogger.get_instance('queue')
+        with caplog.at_level('WARNING', logger='queue'):
+            logger.addHandler(caplog.handler)
+            load_state_dict(model, state, strict=False, logger=logger)
+        assert not caplog.records
+        assert len(queue) == 3 and torch.equal(queue.features, before)
+        assert queue.filled == queue.pointer == int(queue.written) == 0
+
+
+def test_a_saved_queue_of_another_width_is_refused():
+    with pytest.raises(RuntimeError, match='size mismatch for features'):
+        FeatureQueue(3, 2).load_state_dict(FeatureQueue(5, 4).state_dict())
 
 
 def test_keys_carry_no_gradient():

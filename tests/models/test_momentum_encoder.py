@@ -9,15 +9,25 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 
 from dense_ssl.errors import UserError
-from dense_ssl.models import MomentumEncoder
+from dense_ssl.models import MomentumEncoder, MomentumSelfSupervisor
 from dense_ssl.models.momentum_encoder import cosine_momentum
+from dense_ssl.registry import HOOKS, MODELS
 
 from ..data_paths import shared_fixtures
+from .tiny import TinyBackbone, densecl, samples
+from .tiny_mcl import mcl
 
 
 def make(**options):
     net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
     return net, MomentumEncoder(dict(net=net), **options)
+
+
+def followed(net, twin):
+    """The optimiser of ``net``, which ``twin`` follows."""
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    twin.attach(optimizer)
+    return optimizer
 
 
 def step(net, optimizer):
@@ -28,7 +38,8 @@ def step(net, optimizer):
 
 def test_follows_each_optimizer_step():
     net, twin = make(momentum=0.9)
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    optimizer = followed(net, twin)
+    twin.attach(optimizer)  # once more changes nothing
     expected = [p.detach().clone() for p in net.parameters()]
     for _ in range(3):
         step(net, optimizer)
@@ -41,7 +52,7 @@ def test_follows_each_optimizer_step():
 
 def test_keeps_its_own_buffers():
     net, twin = make()
-    step(net, torch.optim.SGD(net.parameters(), lr=0.1))
+    step(net, followed(net, twin))
     assert int(net[1].num_batches_tracked) == 1
     assert int(twin.net[1].num_batches_tracked) == 0
 
@@ -50,13 +61,16 @@ def test_ignores_other_optimizers():
     net, twin = make()
     other = nn.Linear(3, 4)
     optimizer = torch.optim.SGD(other.parameters(), lr=0.1)
+    own = followed(net, twin)
     step(other, optimizer)
     assert twin.num_updates == 0
+    step(net, own)
+    assert twin.num_updates == 1
 
 
 def test_counts_optimizer_steps_under_accumulation():
     net, twin = make()
-    wrapper = OptimWrapper(torch.optim.SGD(net.parameters(), lr=0.1), accumulative_counts=3)
+    wrapper = OptimWrapper(followed(net, twin), accumulative_counts=3)
     wrapper.initialize_count_status(net, 0, 7)
     for _ in range(7):
         wrapper.update_params(net(torch.randn(5, 3)).sum())
@@ -64,20 +78,109 @@ def test_counts_optimizer_steps_under_accumulation():
     assert twin.num_updates == 3
 
 
-def test_a_copy_of_the_model_follows_its_own_network():
+def test_counts_no_step_that_loss_scaling_skips():
+    net, twin = make()
+    optimizer = followed(net, twin)
+    scaler = torch.amp.GradScaler('cpu', init_scale=2.0)
+    for factor in (1.0, float('inf'), 1.0):
+        scaler.scale(factor * net(torch.randn(5, 3)).square().sum()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+    assert twin.num_updates == 2
+
+
+def test_a_copy_of_the_model_is_not_attached_and_follows_its_own_network():
     net, twin = make(momentum=0.5)
     model = nn.ModuleDict(dict(net=net, twin=twin))
+    optimizer = followed(net, twin)
     for clone in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-        optimizer = torch.optim.SGD(clone['net'].parameters(), lr=0.1)
-        step(clone['net'], optimizer)
+        own = torch.optim.SGD(clone['net'].parameters(), lr=0.1)
+        step(clone['net'], own)
+        assert clone['twin'].num_updates == 0
+        clone['twin'].attach(own)
+        step(clone['net'], own)
         assert clone['twin'].num_updates == 1
+        assert clone['twin']._online['net'] is clone['net']
     assert twin.num_updates == 0
+    step(net, optimizer)
+    assert twin.num_updates == 1
+
+
+def test_training_that_nothing_follows_is_an_error():
+    net, twin = make()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    for _ in range(2):
+        twin.check_followed()
+        twin.check_followed()  # an iteration of an accumulation
+        step(net, optimizer)
+    with pytest.raises(UserError, match=r'attach\(optimizer\).*MomentumUpdateHook'):
+        twin.check_followed()
+
+
+def test_what_moves_the_weights_without_a_step_is_no_error():
+    net, twin = make()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    model = nn.ModuleDict(dict(net=net, twin=twin))
+    for _ in range(3):  # weights that are loaded
+        twin.check_followed()
+        model.load_state_dict(model.state_dict())
+    for _ in range(3):  # a loop that updates by hand, and loads the network amid
+        twin.check_followed()
+        step(net, optimizer)
+        twin.update()
+        twin.check_followed()
+        net.load_state_dict(net.state_dict())
+    twin.eval()
+    for _ in range(3):
+        twin.check_followed()
+        step(net, optimizer)
+
+
+METHODS = dict(
+    densecl=lambda: (densecl(queue_len=8), 2),
+    pixpro=lambda: (
+        MODELS.build(
+            dict(
+                type='dense_ssl.PixPro',
+                backbone=dict(type='TinyBackbone'),
+                projector=dict(
+                    type='PixelProjector', in_channels=8, hidden_channels=16, out_channels=6
+                ),
+                propagation=dict(type='PixelPropagation', in_channels=6),
+            )
+        ),
+        2,
+    ),
+    mcl=lambda: (mcl().float(), 8),
+)
+
+
+@pytest.mark.parametrize('name', METHODS)
+def test_every_method_minds_that_it_is_followed(name):
+    model, count = METHODS[name]()
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-3)
+    boxes = samples(torch.tensor([[[0.0, 0.0, 1.0, 1.0]] * 2] * 4))
+
+    def train(steps):
+        for _ in range(steps):
+            views = [torch.randn(4, 3, 64, 64) for _ in range(count)]
+            losses = model.loss(views, boxes)
+            sum(v for k, v in losses.items() if 'loss' in k).backward()
+            optimizer.step()
+
+    model.momentum_encoder.set_total_steps(10)
+    with pytest.raises(UserError, match='does not follow'):
+        train(3)
+    model.momentum_encoder.attach(optimizer)
+    train(3)
+    assert model.momentum_encoder.num_updates == 3
 
 
 def test_step_counter_survives_a_checkpoint():
     net, twin = make(momentum=0.99, end_momentum=1.0)
     twin.set_total_steps(10)
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    optimizer = followed(net, twin)
     for _ in range(4):
         step(net, optimizer)
     _, fresh = make(momentum=0.99, end_momentum=1.0)
@@ -114,5 +217,25 @@ def test_refuses_the_other_convention(key, value):
 
 def test_schedule_needs_its_length():
     net, twin = make(momentum=0.99, end_momentum=1.0)
-    with pytest.raises(UserError, match='MomentumScheduleHook'):
+    with pytest.raises(UserError, match='MomentumUpdateHook'):
         twin.update()
+
+
+def test_the_hook_has_its_old_name_too():
+    from dense_ssl.engine.hooks import MomentumUpdateHook
+
+    assert HOOKS.get('MomentumScheduleHook') is HOOKS.get('MomentumUpdateHook')
+    with pytest.warns(DeprecationWarning, match='MomentumUpdateHook'):
+        from dense_ssl.engine.hooks import MomentumScheduleHook
+    assert MomentumScheduleHook is MomentumUpdateHook
+
+
+def test_extra_networks_have_their_old_name_too():
+    class Own(MomentumSelfSupervisor):
+        def loss(self, inputs, data_samples):
+            return {}
+
+    part = dict(type='TinyBackbone')
+    with pytest.warns(DeprecationWarning, match='extra_networks'):
+        model = Own(part, more_networks=dict(tower=part))
+    assert isinstance(model.momentum_encoder.tower, TinyBackbone)

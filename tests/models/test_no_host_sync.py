@@ -5,7 +5,7 @@ import pytest
 import torch
 from mmpretrain.structures import DataSample
 
-from dense_ssl.datasets import RandomColour
+from dense_ssl.datasets import RandomColor
 from dense_ssl.engine.optimizers import LARS
 from dense_ssl.registry import MODELS
 
@@ -56,14 +56,14 @@ METHODS = {
 
 
 def batch(views, count=4, size=64):
-    """uint8 views in pinned memory, with boxes and colours."""
-    colour = RandomColour(0.4, 0.4, 0.4, 0.1, blur_prob=0.5, solarise_prob=0.3)
+    """uint8 views in pinned memory, with boxes and colors."""
+    color = RandomColor(0.4, 0.4, 0.4, 0.1, blur_prob=0.5, solarize_prob=0.3)
     samples = []
     for _ in range(count):
         sample = DataSample()
         corner = np.random.rand(views, 2).astype(np.float32) / 2
         sample.set_field(np.concatenate([corner, corner + 0.5], 1), 'view_boxes')
-        sample.set_field(np.stack([colour.draw().row() for _ in range(views)]), 'view_colours')
+        sample.set_field(np.stack([color.draw().row() for _ in range(views)]), 'view_colors')
         samples.append(sample)
     inputs = [
         torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8) for _ in range(views)
@@ -98,6 +98,7 @@ def test_step(name):
     model, views = prepare(name)
     model.cuda()
     optimizer = LARS(model.parameters(), lr=0.1, weight_decay=1e-5)
+    model.momentum_encoder.attach(optimizer)
     step(model, optimizer, batch(views))  # buffers and kernels are made here
     data = batch(views)
     torch.cuda.synchronize()
@@ -136,6 +137,7 @@ def test_step_reads_nothing_back(name):
     model, views = prepare(name)
     # in groups, as on an accelerator
     optimizer = LARS(model.parameters(), lr=0.1, weight_decay=1e-5, foreach=True)
+    model.momentum_encoder.attach(optimizer)
     data = batch(views)
     with NoReading():
         loss = step(model, optimizer, data)

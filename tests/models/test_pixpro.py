@@ -145,6 +145,7 @@ def test_three_steps_in_the_released_order(kind, options):
     plain = Plain(model, kind)
     weight = options.get('instance_weight', 1.0)
     ours = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.5)
+    model.momentum_encoder.attach(ours)
     theirs = torch.optim.SGD(plain.parameters(), lr=0.5)
     assert len(ours.param_groups[0]['params']) == len(plain.parameters())
     for k in range(3):
@@ -273,6 +274,7 @@ def test_a_step_never_waits_for_the_device(kind):
     optimizer = LARS(
         [p for p in model.parameters() if p.requires_grad], lr=0.1, weight_decay=1e-5, foreach=True
     )  # as on an accelerator
+    model.momentum_encoder.attach(optimizer)
     inputs, batch = views(), samples(BOXES)
     with NoSync():
         for _ in range(2):
@@ -284,6 +286,20 @@ def test_a_step_never_waits_for_the_device(kind):
 def test_the_instance_branch_needs_both_parts():
     with pytest.raises(ValueError, match='set both, or none'):
         build(instance_projector=PROJECTOR)
+
+
+def test_the_instance_branch_needs_a_head_that_compares_images():
+    with pytest.raises(ValueError, match='PixelContrastHead has no image_loss'):
+        build(head=dict(type='PixelContrastHead'), **INSTANCE)
+
+
+def test_the_head_scales_cells_and_images_alike():
+    losses = []
+    for weight in (2.0, 0.5):
+        model = build(head=dict(type='PixelConsistencyHead', loss_weight=weight), **INSTANCE)
+        losses.append(model.loss(views(), samples(BOXES)))
+    for key in ('loss_pixel', 'loss_instance'):
+        assert losses[0][key].item() == 4 * losses[1][key].item() != 0
 
 
 def test_views_without_boxes():

@@ -86,6 +86,7 @@ def test_takes_a_step(path):
         optimizer_cfg.type = 'OptimWrapper'
         optimizer_cfg.pop('loss_scale', None)
         wrapper = build_optim_wrapper(model, optimizer_cfg)
+        model.momentum_encoder.attach(wrapper.optimizer)
     before = copy.deepcopy(model.state_dict())
     torch.manual_seed(1)
     log = model.train_step(

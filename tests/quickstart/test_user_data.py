@@ -161,9 +161,9 @@ def test_names_that_are_no_text(tmp_path):
     out = tmp_path / 'out'
     out.mkdir()
     data = user_data(out, images, path, images, 8, 99, 99)
-    from dense_ssl.datasets import UnlabelledImages
+    from dense_ssl.datasets import UnlabeledImages
 
-    dataset = UnlabelledImages(
+    dataset = UnlabeledImages(
         data_root=data.unlabelled,
         ann_file=data.unlabelled_list,
         pipeline=[dict(type='LoadRGBImage')],

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dense_ssl.datasets import UnlabelledImages
+from dense_ssl.datasets import UnlabeledImages
 from tests.datasets.images import cut, write_images
 
 TOOL = str(Path(__file__).resolve().parents[2] / 'tools/convert/pack_images.py')
@@ -42,7 +42,7 @@ def test_an_error_names_the_file_and_the_next_run_goes_on(tmp_path, pack):
     assert status == 0
     assert '74 of 74 images (100 %)' in out  # of the 130, the last 64 again
     assert 'all.tar is complete' in out
-    assert len(UnlabelledImages(data_root=str(tmp_path / 'all.tar'))) == 140
+    assert len(UnlabeledImages(data_root=str(tmp_path / 'all.tar'))) == 140
 
 
 def test_what_was_left_out_is_named(tmp_path, pack):

@@ -164,7 +164,7 @@ def test_data_pipeline(run, tmp_path):
     assert {
         'LoadRGBImage',
         'RandomResizedCropWithBox',
-        'RandomColour',
+        'RandomColor',
         'RandomFlipWithBox',
         'collate',
     } <= set(result['breakdown'])

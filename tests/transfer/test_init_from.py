@@ -54,13 +54,13 @@ def test_supervised_weights_fill_backbone_and_copy(save):
 def test_a_momentum_copy_outlives_the_start_of_training(save):
     from types import SimpleNamespace
 
-    from dense_ssl.engine.hooks import MomentumScheduleHook
+    from dense_ssl.engine.hooks import MomentumUpdateHook
 
     weights = distinct(model())
     method = model()
     init_from(method, save(weights))
     wrapper = SimpleNamespace(optimizer=torch.optim.SGD(method.parameters(), lr=1.0))
-    MomentumScheduleHook().before_train(
+    MomentumUpdateHook().before_train(
         SimpleNamespace(model=method, optim_wrapper=wrapper, max_iters=4, iter=0)
     )
     for key, value in method.momentum_encoder.state_dict().items():

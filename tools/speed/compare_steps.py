@@ -13,7 +13,7 @@ import argparse
 import sys
 
 import torch
-from dense_ssl.cli.device_color import leave_colours_to_device
+from dense_ssl.cli.device_color import leave_colors_to_device
 from measuring import add_arguments, begin, medians, report
 from mmengine.config import Config, DictAction
 from train_step import AMP, Step
@@ -59,7 +59,7 @@ def build(path: str, chosen: dict, args: argparse.Namespace) -> Step:
     cfg = Config.fromfile(path)
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
-    leave_colours_to_device(cfg, False)
+    leave_colors_to_device(cfg, False)
     torch.manual_seed(0)
     return Step(cfg, argparse.Namespace(**{**vars(args), **chosen}))
 

@@ -23,7 +23,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import released_pipeline as released
-from dense_ssl.cli.device_color import leave_colours_to_device
+from dense_ssl.cli.device_color import leave_colors_to_device
 from figures import bar_chart
 from measuring import add_arguments, begin, medians, report
 from mmengine.config import Config
@@ -67,7 +67,7 @@ def parse_args() -> argparse.Namespace:
 
 def load(base: str, folder, number: int, size: int, on_device: bool) -> Config:
     cfg = Config.fromfile(BASES / base)
-    leave_colours_to_device(cfg, on_device)
+    leave_colors_to_device(cfg, on_device)
     dataset = cfg.train_dataloader.dataset
     dataset.update(data_root=str(folder), indices=number, verify=False)
     views = dataset.pipeline[1]

@@ -183,7 +183,7 @@ class Breakdown:
                 function = getattr(owner, attribute)
                 stack.enter_context(patch.object(owner, attribute, self._timed(name, function)))
 
-            wrap(data_preprocessor, 'batch_colour', 'colour')
+            wrap(data_preprocessor, 'batch_color', 'colour')
             wrap(FeatureQueue, 'enqueue', 'queue')
             wrap(MomentumEncoder, 'update', 'momentum update')
             wrap(BatchShuffle, 'shuffle', 'gather')

@@ -21,7 +21,7 @@ import statistics
 import sys
 
 import torch
-from dense_ssl.cli.device_color import leave_colours_to_device
+from dense_ssl.cli.device_color import leave_colors_to_device
 from figures import bar_chart
 from measuring import add_arguments, begin, medians, report
 from mmengine.config import Config, DictAction
@@ -96,6 +96,7 @@ class Step:
         self.optimizer = wrapper.optimizer
         self.clip_grad = wrapper.clip_grad_kwargs
         encoder = self.model.momentum_encoder
+        encoder.attach(self.optimizer)
         if encoder.end_momentum is not None:
             encoder.set_total_steps(10**6)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=args.amp == 'fp16')
@@ -187,7 +188,7 @@ def main() -> None:
     cfg = Config.fromfile(args.config)
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
-    leave_colours_to_device(cfg, args.colour == 'device')
+    leave_colors_to_device(cfg, args.colour == 'device')
     result = measure(Step(cfg, args), args)
     if args.plot:
         draw(result, args.config.rsplit('/', 1)[-1], args.plot)

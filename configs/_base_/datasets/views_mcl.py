@@ -19,7 +19,7 @@ train_dataloader = dict(
             ),
             dict(
                 type='PackInputs',
-                algorithm_keys=('view_boxes', 'view_colours'),
+                algorithm_keys=('view_boxes', 'view_colors'),
                 meta_keys=('sample_idx', 'img_path', 'ori_shape'),
             ),
         ]

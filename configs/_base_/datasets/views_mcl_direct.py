@@ -19,15 +19,15 @@ train_dataloader = dict(
                     [
                         dict(scale=view_size // ratio, **_base_.crop),
                         _base_.flip,
-                        dict(colour, blur_sigma=(0.1 / ratio, 2.0 / ratio)),
+                        dict(color, blur_sigma=(0.1 / ratio, 2.0 / ratio)),
                     ]
-                    for colour in (_base_.view_pipeline1[-1], _base_.view_pipeline2[-1])
+                    for color in (_base_.view_pipeline1[-1], _base_.view_pipeline2[-1])
                     for ratio in ratios
                 ],
             ),
             dict(
                 type='PackInputs',
-                algorithm_keys=('view_boxes', 'view_colours'),
+                algorithm_keys=('view_boxes', 'view_colors'),
                 meta_keys=('sample_idx', 'img_path', 'ori_shape'),
             ),
         ]

@@ -1,17 +1,17 @@
-from .color import ColourParams, RandomColour, apply_colour
+from .color import ColorParams, RandomColor, apply_color
 from .geometry import RandomFlipWithBox, RandomResizedCropWithBox
 from .loading import LoadRGBImage
 from .multi_view import GeometricMultiView
 from .view_box import crop_to_box, flip_box
 
 __all__ = [
-    'ColourParams',
+    'ColorParams',
     'GeometricMultiView',
     'LoadRGBImage',
-    'RandomColour',
+    'RandomColor',
     'RandomFlipWithBox',
     'RandomResizedCropWithBox',
-    'apply_colour',
+    'apply_color',
     'crop_to_box',
     'flip_box',
 ]

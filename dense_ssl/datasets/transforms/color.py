@@ -1,4 +1,4 @@
-"""The colour part of a view recipe, on the CPU."""
+"""The color part of a view recipe, on the CPU."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,58 +12,50 @@ from mmcv.transforms.utils import cache_randomness
 from PIL import Image, ImageFilter, ImageOps
 from torchvision.transforms import ColorJitter
 
+from dense_ssl.color_params import COLOR_PARAMS, JITTER
 from dense_ssl.errors import UserError
+from dense_ssl.former import old_arguments
 from dense_ssl.registry import TRANSFORMS
 
-__all__ = ['ColourParams', 'RandomColour', 'apply_colour']
+__all__ = ['ColorParams', 'RandomColor', 'apply_color']
 
 Strength = Union[float, Sequence[float]]
-_ADJUST = dict(
-    brightness=F.adjust_brightness,
-    contrast=F.adjust_contrast,
-    saturation=F.adjust_saturation,
-    hue=F.adjust_hue,
-)
+_ADJUST = {name: getattr(F, f'adjust_{name}') for name in JITTER}
 
 
 @dataclass
-class ColourParams:
-    """What to do to the colours of one view; the defaults do nothing.
+class ColorParams:
+    """What to do to the colors of one view; the defaults do nothing.
 
     Attributes:
         jitter (tuple): Pairs (name, factor) in the order of application;
             names: brightness, contrast, saturation, hue.
-        grey (bool): Make the view grey.
+        grayscale (bool): Make the view gray.
         blur_sigma (float, optional): Standard deviation in pixels.
-        solarise (int, optional): Invert values from this threshold on.
+        solarize (int, optional): Invert values from this threshold on.
     """
 
     jitter: tuple[tuple[str, float], ...] = field(default=())
-    grey: bool = False
+    grayscale: bool = False
     blur_sigma: Optional[float] = None
-    solarise: Optional[int] = None
+    solarize: Optional[int] = None
 
     def row(self) -> np.ndarray:
-        """As numbers that travel with the views, float32, (11, ).
-
-        Four pairs (operation, factor) of the jitter in order, the operation
-        0..3 for brightness, contrast, saturation, hue, -1 for none; 1 if
-        grey; sigma of the blur, 0 for none; threshold of solarise, infinite
-        for none. Read by :func:`dense_ssl.models.batch_color.batch_colour`.
-        """
-        names = list(_ADJUST)
-        steps = [(names.index(name), factor) for name, factor in self.jitter]
-        steps += [(-1, 1.0)] * (4 - len(steps))
-        solarise = np.inf if self.solarise is None else self.solarise
-        return np.array([*np.ravel(steps), self.grey, self.blur_sigma or 0.0, solarise], np.float32)
+        """As it travels with the views, one ``COLOR_PARAMS``."""
+        steps = [(JITTER.index(name), factor) for name, factor in self.jitter]
+        steps += [(-1, 1.0)] * (len(JITTER) - len(steps))
+        solarize = np.inf if self.solarize is None else self.solarize
+        return np.array(
+            (*zip(*steps), self.grayscale, self.blur_sigma or 0.0, solarize), COLOR_PARAMS
+        )
 
 
-def apply_colour(img: np.ndarray, params: ColourParams) -> np.ndarray:
-    """Apply given colour operations: jitter, grey, blur, solarise, in turn.
+def apply_color(img: np.ndarray, params: ColorParams) -> np.ndarray:
+    """Apply given color operations: jitter, gray, blur, solarize, in turn.
 
     Args:
         img (np.ndarray): RGB, uint8, (H, W, 3).
-        params (ColourParams): What to do.
+        params (ColorParams): What to do.
 
     Returns:
         np.ndarray: RGB, uint8, (H, W, 3).
@@ -73,24 +65,24 @@ def apply_colour(img: np.ndarray, params: ColourParams) -> np.ndarray:
     view = Image.fromarray(img)
     for name, factor in params.jitter:
         view = _ADJUST[name](view, factor)
-    if params.grey:
+    if params.grayscale:
         view = F.rgb_to_grayscale(view, num_output_channels=3)
     if params.blur_sigma is not None:
         view = view.filter(ImageFilter.GaussianBlur(params.blur_sigma))
-    if params.solarise is not None:
-        view = ImageOps.solarize(view, params.solarise)
+    if params.solarize is not None:
+        view = ImageOps.solarize(view, params.solarize)
     return np.asarray(view)
 
 
-@TRANSFORMS.register_module()
-class RandomColour(BaseTransform):
-    """Colour jitter, grey, blur and solarise in one step.
+@TRANSFORMS.register_module(name=['RandomColor', 'RandomColour'])  # the old name
+class RandomColor(BaseTransform):
+    """Color jitter, gray, blur and solarize in one step.
 
     The operations are Pillow's on 8-bit values, as the released code of MoCo
     v2, DenseCL and PixPro has them. They stand in one transform so that a
-    recipe's colour part can be read, and be exchanged for another
+    recipe's color part can be read, and be exchanged for another
     implementation, as one piece: drawing (:meth:`draw`) and applying
-    (:func:`apply_colour`) are separate. With ``on_device`` the worker only
+    (:func:`apply_color`) are separate. With ``on_device`` the worker only
     draws, the same numbers from the same generators, and
     :class:`~dense_ssl.models.DenseDataPreprocessor` applies them to the whole
     batch on the training device. Flips may still follow: they commute with
@@ -100,25 +92,30 @@ class RandomColour(BaseTransform):
 
     **Modified Keys:** img (unless ``on_device``)
 
-    **Added Keys:** view_colour (np.ndarray, (11, ), float32, see
-    :meth:`ColourParams.row`; only with ``on_device``)
+    **Added Keys:** view_color (np.ndarray, (), ``COLOR_PARAMS``; only with
+    ``on_device``)
 
     Args:
         brightness, contrast, saturation, hue (float | Sequence[float]):
             Strengths or ranges as of torchvision's ColorJitter; applied in
             random order. Default to 0.
         jitter_prob (float): Probability of the jitter. Defaults to 0.8.
-        grey_prob (float): Probability of a grey view. Defaults to 0.2.
+        grayscale_prob (float): Probability of a gray view. Defaults to 0.2.
         blur_prob (float): Probability of Gaussian blur. Defaults to 0.
         blur_sigma (Sequence[float]): Range of its standard deviation in
             pixels, drawn uniformly. Defaults to (0.1, 2.0).
-        solarise_prob (float): Probability of inverting bright values.
+        solarize_prob (float): Probability of inverting bright values.
             Defaults to 0.
-        solarise_threshold (int): Least value inverted. Defaults to 128.
+        solarize_threshold (int): Least value inverted. Defaults to 128.
         on_device (bool): Leave applying to the data preprocessor. Defaults
             to False.
     """
 
+    @old_arguments(
+        grey_prob='grayscale_prob',
+        solarise_prob='solarize_prob',
+        solarise_threshold='solarize_threshold',
+    )
     def __init__(
         self,
         brightness: Strength = 0.0,
@@ -126,33 +123,33 @@ class RandomColour(BaseTransform):
         saturation: Strength = 0.0,
         hue: Strength = 0.0,
         jitter_prob: float = 0.8,
-        grey_prob: float = 0.2,
+        grayscale_prob: float = 0.2,
         blur_prob: float = 0.0,
         blur_sigma: Sequence[float] = (0.1, 2.0),
-        solarise_prob: float = 0.0,
-        solarise_threshold: int = 128,
+        solarize_prob: float = 0.0,
+        solarize_threshold: int = 128,
         on_device: bool = False,
     ) -> None:
         self.jitter = ColorJitter(brightness, contrast, saturation, hue)
         self.probs = dict(
             jitter_prob=jitter_prob,
-            grey_prob=grey_prob,
+            grayscale_prob=grayscale_prob,
             blur_prob=blur_prob,
-            solarise_prob=solarise_prob,
+            solarize_prob=solarize_prob,
         )
         for name, prob in self.probs.items():
             if not 0 <= prob <= 1:
-                raise UserError(f'RandomColour: {name} must lie in [0, 1], got {prob}')
+                raise UserError(f'RandomColor: {name} must lie in [0, 1], got {prob}')
         if not 0 <= blur_sigma[0] <= blur_sigma[1]:
             raise UserError(
-                f'RandomColour: blur_sigma must be (least, most) and not negative, got {blur_sigma}'
+                f'RandomColor: blur_sigma must be (least, most) and not negative, got {blur_sigma}'
             )
-        self.blur_sigma = tuple(blur_sigma)
-        self.solarise_threshold = solarise_threshold
+        self.blur_sigma = (blur_sigma[0], blur_sigma[1])
+        self.solarize_threshold = solarize_threshold
         self.on_device = on_device
 
     @cache_randomness
-    def draw(self) -> ColourParams:
+    def draw(self) -> ColorParams:
         """Draw what is done to one view.
 
         Every number is drawn whether it is used or not, so that all views
@@ -162,23 +159,23 @@ class RandomColour(BaseTransform):
         order, *factors = jitter.get_params(
             jitter.brightness, jitter.contrast, jitter.saturation, jitter.hue
         )
-        steps = [(name, factor) for name, factor in zip(_ADJUST, factors)]
+        steps = [(name, factor) for name, factor in zip(JITTER, factors)]
         steps = [steps[i] for i in order.tolist() if steps[i][1] is not None]
-        jittered, grey, blurred, solarised = np.random.random_sample(4) < list(self.probs.values())
+        jittered, gray, blurred, solarized = np.random.random_sample(4) < list(self.probs.values())
         sigma = np.random.uniform(*self.blur_sigma)
-        return ColourParams(
+        return ColorParams(
             jitter=tuple(steps) if jittered else (),
-            grey=bool(grey),
+            grayscale=bool(gray),
             blur_sigma=sigma if blurred else None,
-            solarise=self.solarise_threshold if solarised else None,
+            solarize=self.solarize_threshold if solarized else None,
         )
 
     def transform(self, results: dict) -> dict:
         params = self.draw()
         if self.on_device:
-            results['view_colour'] = params.row()
+            results['view_color'] = params.row()
         else:
-            results['img'] = apply_colour(results['img'], params)
+            results['img'] = apply_color(results['img'], params)
         return results
 
     def __repr__(self) -> str:
@@ -186,6 +183,6 @@ class RandomColour(BaseTransform):
         return (
             f'{type(self).__name__}({self.jitter}, {probs}, '
             f'blur_sigma={self.blur_sigma}, '
-            f'solarise_threshold={self.solarise_threshold}, '
+            f'solarize_threshold={self.solarize_threshold}, '
             f'on_device={self.on_device})'
         )

@@ -14,7 +14,7 @@ class LoadRGBImage(BaseTransform):
     """Read ``img_path`` as upright 8-bit RGB, whatever kind of file it is.
 
     See :func:`~dense_ssl.datasets.image_reading.read_rgb` for what is done to
-    grey, transparent, CMYK, palette, 16-bit, rotated and animated files.
+    gray, transparent, CMYK, palette, 16-bit, rotated and animated files.
 
     **Required Keys:** img_path (str)
 

@@ -10,7 +10,7 @@ from mmpretrain.datasets import MultiView
 from dense_ssl.errors import UserError
 from dense_ssl.registry import TRANSFORMS
 
-from .color import ColourParams, RandomColour
+from .color import ColorParams, RandomColor
 from .geometry import RandomFlipWithBox
 
 __all__ = ['GeometricMultiView', 'build_transforms']
@@ -37,8 +37,8 @@ class GeometricMultiView(MultiView):
 
     **Added Keys:** view_boxes (np.ndarray, (V, 4), float32: x1, y1, x2, y2 of
     each view; see :mod:`~dense_ssl.datasets.transforms.view_box`),
-    view_colours (np.ndarray, (V, 11), float32; only if a pipeline leaves its
-    colours to the device, see :meth:`ColourParams.row`)
+    view_colors (np.ndarray, (V, ), ``COLOR_PARAMS``; only if a pipeline
+    leaves its colors to the device)
 
     Args:
         transforms (list[list[dict]]): One pipeline for each kind of view.
@@ -49,7 +49,7 @@ class GeometricMultiView(MultiView):
 
     Raises:
         UserError: A crop has no size at all, a view has no box, or something
-            other than a flip follows colours that are left to the device.
+            other than a flip follows colors that are left to the device.
     """
 
     def __init__(
@@ -73,8 +73,8 @@ class GeometricMultiView(MultiView):
         for step in after:
             if not isinstance(step, RandomFlipWithBox):
                 raise UserError(
-                    f'{type(step).__name__} follows {RandomColour.__name__}'
-                    '(on_device=True), whose colours are changed after the '
+                    f'{type(step).__name__} follows {RandomColor.__name__}'
+                    '(on_device=True), whose colors are changed after the '
                     'whole pipeline: only RandomFlipWithBox may follow'
                 )
 
@@ -101,7 +101,8 @@ class GeometricMultiView(MultiView):
         # Pillow's arrays are read-only, which torch warns about
         results['img'] = [np.require(v['img'], None, 'W') for v in views]
         results['view_boxes'] = np.stack([view['view_box'] for view in views])
-        if any('view_colour' in view for view in views):
-            nothing = ColourParams().row()
-            results['view_colours'] = np.stack([view.get('view_colour', nothing) for view in views])
+        if any('view_color' in view for view in views):
+            nothing = ColorParams().row()
+            results['view_colors'] = np.stack([view.get('view_color', nothing) for view in views])
+            results['view_colours'] = results['view_colors']  # its old name, for PackInputs
         return results

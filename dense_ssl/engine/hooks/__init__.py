@@ -1,11 +1,13 @@
 """Hooks of pre-training."""
 
+from dense_ssl.former import old_attributes
+
 from .data_wait_hook import DataWaitHook
 from .deferred_info_hook import DeferredInfoHook
 from .exact_resume_hook import ExactResumeHook
 from .fit_check_hook import FitCheckHook
 from .former_hooks import FormerHook
-from .momentum_schedule_hook import MomentumScheduleHook
+from .momentum_update_hook import MomentumUpdateHook
 
 __all__ = [
     'DataWaitHook',
@@ -13,5 +15,6 @@ __all__ = [
     'ExactResumeHook',
     'FitCheckHook',
     'FormerHook',
-    'MomentumScheduleHook',
+    'MomentumUpdateHook',
 ]
+__getattr__ = old_attributes(__name__, MomentumScheduleHook='MomentumUpdateHook')

@@ -1,7 +1,7 @@
 """What every algorithm here has: online networks and their momentum copy."""
 
 from collections.abc import Sequence
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 import torch
 from mmpretrain.models.selfsup import BaseSelfSupervisor
@@ -9,16 +9,24 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from dense_ssl.errors import UserError
+from dense_ssl.former import old_arguments
 from dense_ssl.registry import MODELS
 
 from ..momentum_encoder import MomentumEncoder
 
 
-def build_part(cfg: Union[dict, nn.Module, None]) -> Optional[nn.Module]:
+def build_part(cfg: Union[dict, nn.Module, None]) -> Any:
     """Build ``cfg`` in scope ``dense_ssl``, whatever scope is the default."""
     if cfg is None or isinstance(cfg, nn.Module):
         return cfg
     return MODELS.build({'_scope_': 'dense_ssl', **cfg})
+
+
+def build_preprocessor(cfg: Union[dict, nn.Module, None]) -> nn.Module:
+    """As :func:`build_part`; ``DenseDataPreprocessor`` unless ``cfg`` says another."""
+    return build_part(
+        cfg if isinstance(cfg, nn.Module) else {'type': 'DenseDataPreprocessor', **(cfg or {})}
+    )
 
 
 class MomentumSelfSupervisor(BaseSelfSupervisor):
@@ -31,7 +39,7 @@ class MomentumSelfSupervisor(BaseSelfSupervisor):
     Args:
         backbone, projector, head (dict): Parts to build.
         neck (dict, optional): Feature neck between backbone and projector.
-        more_networks (dict[str, dict], optional): Further online networks
+        extra_networks (dict[str, dict], optional): Further online networks
             that need a copy, by the name they get in the checkpoint (MCL's
             ``region_head``).
         momentum (float): Weight of the old value in the momentum update.
@@ -42,33 +50,30 @@ class MomentumSelfSupervisor(BaseSelfSupervisor):
             ``DenseDataPreprocessor`` without normalisation.
     """
 
+    @old_arguments(more_networks='extra_networks')
     def __init__(
         self,
         backbone: dict,
         projector: Optional[dict] = None,
         head: Optional[dict] = None,
         neck: Optional[dict] = None,
-        more_networks: Optional[dict[str, dict]] = None,
+        extra_networks: Optional[dict[str, Optional[dict]]] = None,
         momentum: float = 0.999,
         end_momentum: Optional[float] = None,
         first_step: int = 1,
         data_preprocessor: Optional[dict] = None,
         init_cfg: Union[dict, list[dict], None] = None,
     ) -> None:
-        if not isinstance(data_preprocessor, nn.Module):
-            data_preprocessor = build_part(
-                {'type': 'DenseDataPreprocessor', **(data_preprocessor or {})}
-            )
         super().__init__(
             backbone=build_part(backbone),
             neck=build_part(neck),
             head=build_part(head),
-            data_preprocessor=data_preprocessor,
+            data_preprocessor=build_preprocessor(data_preprocessor),
             init_cfg=init_cfg,
         )
         self.projector = build_part(projector)
-        self._more_networks = tuple(more_networks or ())
-        for name, network in (more_networks or {}).items():
+        self._extra_networks = tuple(extra_networks or ())
+        for name, network in (extra_networks or {}).items():
             self.add_module(name, build_part(network))
         self.momentum_encoder = MomentumEncoder(
             self.online_networks(),
@@ -83,7 +88,7 @@ class MomentumSelfSupervisor(BaseSelfSupervisor):
             backbone=self.backbone,
             neck=self.neck,
             projector=self.projector,
-            **{name: getattr(self, name) for name in self._more_networks},
+            **{name: getattr(self, name) for name in self._extra_networks},
         )
 
     def init_weights(self) -> None:

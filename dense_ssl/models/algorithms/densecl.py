@@ -1,5 +1,6 @@
 """DenseCL, and MoCo v2 as its special case."""
 
+from collections.abc import Sequence
 from typing import Optional, Union
 
 import torch
@@ -109,8 +110,8 @@ class DenseCL(MomentumSelfSupervisor):
         if self.projector.with_dense and self.correspondence.needs_features:
             features = shuffle.unshuffle(features)
         # else their size alone is read, and they need not be sent back
-        return features, DenseProjection(
-            *(x if x is None else shuffle.unshuffle(x) for x in projection)
+        return features, DenseProjection._make(
+            x if x is None else shuffle.unshuffle(x) for x in projection
         )
 
     def loss(
@@ -127,6 +128,7 @@ class DenseCL(MomentumSelfSupervisor):
             dict: ``loss_global`` and ``loss_dense``, weighted; ``matched``,
             share of cells with a partner.
         """
+        self.momentum_encoder.check_followed()
         self.check_views(inputs, 2)
         map_q, online = self.encode(self, inputs[0])
         map_k, target = self.encode_momentum(inputs[1])
@@ -135,8 +137,9 @@ class DenseCL(MomentumSelfSupervisor):
         loss_global = self.head.loss(g_q, g_k, self.negatives(self.queue))
         losses = dict(loss_global=(1 - self.loss_lambda) * loss_global)
 
-        if self.projector.with_dense:
-            match = self.correspond(map_q, map_k, online, target, data_samples)
+        if online.dense is not None:
+            assert target.dense is not None and target.pooled is not None
+            match = self.correspond(map_q, map_k, online.dense, target.dense, data_samples)
             loss_dense = self.dense_loss(online.dense, target.dense, match)
             losses['loss_dense'] = self.loss_lambda * loss_dense
             losses['matched'] = match.valid.float().mean()
@@ -148,20 +151,20 @@ class DenseCL(MomentumSelfSupervisor):
         self,
         map_q: Tensor,
         map_k: Tensor,
-        online: DenseProjection,
-        target: DenseProjection,
+        dense_q: Tensor,
+        dense_k: Tensor,
         data_samples: list[DataSample],
     ) -> Match:
         """Partner of each online cell, on the grid of the embeddings."""
-        boxes = [None, None]
+        boxes: Sequence[Optional[Tensor]] = [None, None]
         if self.correspondence.needs_boxes:
             boxes = self.view_boxes(data_samples, map_q.device)
         # With `num_grid` the embeddings live on a pooled grid: so must these.
         map_q, map_k = (
             x
-            if x.shape[-2:] == y.dense.shape[-2:]
-            else F.adaptive_avg_pool2d(x, y.dense.shape[-2:])
-            for x, y in ((map_q, online), (map_k, target))
+            if x.shape[-2:] == y.shape[-2:]
+            else F.adaptive_avg_pool2d(x, (y.shape[2], y.shape[3]))
+            for x, y in ((map_q, dense_q), (map_k, dense_k))
         )
         return self.correspondence.match(
             ViewMap(map_q.detach(), boxes[0]), ViewMap(map_k, boxes[1])

@@ -63,7 +63,7 @@ class MCL(MomentumSelfSupervisor):
         super().__init__(
             backbone=backbone,
             neck=neck,
-            more_networks=dict(region_head=region_head),
+            extra_networks=dict(region_head=region_head),
             head=head,
             momentum=momentum,
             end_momentum=end_momentum,
@@ -77,11 +77,7 @@ class MCL(MomentumSelfSupervisor):
         self.levels = MontageLevels(ratios, shares, fpn_levels)
         freeze_unread(self.neck, fpn_levels)
         self.predictors = nn.ModuleList(build_part(predictor) for _ in self.levels.ratios)
-        weights = getattr(self.head, 'weights', ratios)
-        if len(weights) != len(ratios):
-            raise UserError(
-                f'head.weights={weights}: give one weight for each of the {len(ratios)} levels'
-            )
+        self.levels.check_weights(self.head)
 
     def embed(self, side: Montages) -> list[Tensor]:
         """Online embeddings of the cells of each level."""
@@ -119,6 +115,7 @@ class MCL(MomentumSelfSupervisor):
 
     def assemble(self, inputs: list[Tensor]) -> tuple[Montages, Montages]:
         """Both sides' montages."""
+        self.momentum_encoder.check_followed()
         count = len(self.levels)
         self.check_views(inputs, 2 * count)
         return self.levels(inputs[:count]), self.levels(inputs[count:])

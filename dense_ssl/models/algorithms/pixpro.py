@@ -1,7 +1,7 @@
 """PixContrast and PixPro: pretext tasks on pairs of cells."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Union
 
 import torch
 import torch.nn.functional as F
@@ -9,6 +9,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from dense_ssl.errors import UserError
+from dense_ssl.former import old_arguments
 from dense_ssl.registry import MODELS
 
 from ..correspondence import ViewMap
@@ -21,13 +22,13 @@ class Encoding(NamedTuple):
     """What the networks make of one view.
 
     Attributes:
-        features (list[Tensor]): Maps before the projector, one a level.
+        features (Sequence[Tensor]): Maps before the projector, one a level.
         cells (list[Tensor]): Their projections (N, D, H, W).
         image (Tensor, optional): Projection (N, D, H, W) of the instance
             branch.
     """
 
-    features: list[Tensor]
+    features: Sequence[Tensor]
     cells: list[Tensor]
     image: Optional[Tensor] = None
 
@@ -59,9 +60,11 @@ class PixContrast(MomentumSelfSupervisor):
             until it fits: pairs grow with the fourth power of the side.
         momentum (float): Weight of the old value. Defaults to 0.99.
         end_momentum (float, optional): At the end, by cosine. Defaults to 1.
-        **kwargs: See :class:`MomentumSelfSupervisor`.
+        extra_networks, first_step, data_preprocessor, init_cfg: See
+            :class:`MomentumSelfSupervisor`.
     """
 
+    @old_arguments(more_networks='extra_networks')
     def __init__(
         self,
         backbone: dict,
@@ -73,17 +76,23 @@ class PixContrast(MomentumSelfSupervisor):
         max_grid: Optional[int] = None,
         momentum: float = 0.99,
         end_momentum: Optional[float] = 1.0,
-        more_networks: Optional[dict[str, Optional[dict]]] = None,
-        **kwargs,
+        extra_networks: Optional[dict[str, Optional[dict]]] = None,
+        neck: Optional[dict] = None,
+        first_step: int = 1,
+        data_preprocessor: Optional[dict] = None,
+        init_cfg: Union[dict, list[dict], None] = None,
     ) -> None:
         super().__init__(
             backbone=backbone,
             projector=projector,
             head=head,
+            neck=neck,
+            extra_networks=dict(tower=tower, **(extra_networks or {})),
             momentum=momentum,
             end_momentum=end_momentum,
-            more_networks=dict(tower=tower, **(more_networks or {})),
-            **kwargs,
+            first_step=first_step,
+            data_preprocessor=data_preprocessor,
+            init_cfg=init_cfg,
         )
         self.correspondence = build_part(correspondence)
         self.levels = tuple(levels)
@@ -105,11 +114,11 @@ class PixContrast(MomentumSelfSupervisor):
 
     def fit_grid(self, x: Tensor) -> Tensor:
         """Pool a map (N, C, H, W) to at most ``max_grid`` cells a side."""
-        size = tuple(x.shape[-2:])
-        if self.max_grid is None or max(size) <= self.max_grid:
+        height, width = x.shape[-2:]
+        if self.max_grid is None or max(height, width) <= self.max_grid:
             return x
-        stride = -(-max(size) // self.max_grid)
-        return F.adaptive_avg_pool2d(x, [max(1, s // stride) for s in size])
+        stride = -(-max(height, width) // self.max_grid)
+        return F.adaptive_avg_pool2d(x, (max(1, height // stride), max(1, width // stride)))
 
     def loss(
         self, inputs: list[Tensor], data_samples: list[DataSample], **kwargs
@@ -126,8 +135,9 @@ class PixContrast(MomentumSelfSupervisor):
             ``positive_pairs`` an image, ``no_overlap``, the share of images
             without any, and ``positive_cosine``, their mean cosine.
         """
+        self.momentum_encoder.check_followed()
         self.check_views(inputs, 2)
-        boxes = [None, None]
+        boxes: Sequence[Optional[Tensor]] = [None, None]
         if self.correspondence.needs_boxes:
             boxes = self.view_boxes(data_samples, inputs[0].device)
         # View by view, as batch norm is to see them.
@@ -137,7 +147,7 @@ class PixContrast(MomentumSelfSupervisor):
         return self.compare(online, target, boxes)
 
     def compare(
-        self, online: list[Encoding], target: list[Encoding], boxes: list[Optional[Tensor]]
+        self, online: list[Encoding], target: list[Encoding], boxes: Sequence[Optional[Tensor]]
     ) -> dict[str, Tensor]:
         """Losses of both directions, from the encodings of both views."""
         predicted = [[self.predict(x) for x in view.cells] for view in online]
@@ -149,9 +159,10 @@ class PixContrast(MomentumSelfSupervisor):
                     ViewMap(target[b].features[level], boxes[b]),
                 )
                 outcomes.append(self.compare_level(predicted[a][level], cells, positive))
-        losses = {key: torch.stack([o[key] for o in outcomes]).mean() for key in outcomes[0]}
-        # The mean is that of the levels, the sum that of the directions.
-        losses['loss_pixel'] = 2 * losses['loss_pixel']
+        values = {key: torch.stack([o[key] for o in outcomes]) for key in outcomes[0]}
+        losses = {key: value.mean() for key, value in values.items()}
+        # The sum of the directions, of the levels the mean.
+        losses['loss_pixel'] = values['loss_pixel'].sum() / len(online[0].cells)
         return losses
 
     def compare_level(self, online: Tensor, target: Tensor, positive: Tensor) -> dict[str, Tensor]:
@@ -185,24 +196,37 @@ class PixPro(PixContrast):
 
     Args:
         propagation (dict): A :class:`PixelPropagation`, shared by the levels.
-        head (dict): Defaults to ``PixelConsistencyHead``.
+        head (dict): Defaults to ``PixelConsistencyHead``. An instance branch
+            wants an ``image_loss`` of it.
         instance_projector (dict, optional): A :class:`PixelProjector` of the
             backbone's last map. None (default): no instance branch.
         instance_predictor (dict, optional): A :class:`PixelProjector` of its
             output, online only.
         instance_weight (float): alpha, its weight. Defaults to 1.
-        **kwargs: See :class:`PixContrast`.
+        backbone, projector, correspondence, neck, tower, levels, max_grid,
+            momentum, end_momentum, first_step, data_preprocessor, init_cfg:
+            See :class:`PixContrast`.
     """
 
     def __init__(
         self,
-        *args,
+        backbone: dict,
+        projector: dict,
         propagation: dict,
         head: dict = dict(type='PixelConsistencyHead'),
         instance_projector: Optional[dict] = None,
         instance_predictor: Optional[dict] = None,
         instance_weight: float = 1.0,
-        **kwargs,
+        correspondence: dict = dict(type='GeometricCorrespondence', radius=0.7),
+        neck: Optional[dict] = None,
+        tower: Optional[dict] = None,
+        levels: Sequence[int] = (-1,),
+        max_grid: Optional[int] = None,
+        momentum: float = 0.99,
+        end_momentum: Optional[float] = 1.0,
+        first_step: int = 1,
+        data_preprocessor: Optional[dict] = None,
+        init_cfg: Union[dict, list[dict], None] = None,
     ) -> None:
         if (instance_projector is None) != (instance_predictor is None):
             raise UserError(
@@ -210,8 +234,26 @@ class PixPro(PixContrast):
                 'the instance branch: set both, or none'
             )
         super().__init__(
-            *args, head=head, more_networks=dict(instance_projector=instance_projector), **kwargs
+            backbone=backbone,
+            projector=projector,
+            head=head,
+            correspondence=correspondence,
+            neck=neck,
+            tower=tower,
+            levels=levels,
+            max_grid=max_grid,
+            extra_networks=dict(instance_projector=instance_projector),
+            momentum=momentum,
+            end_momentum=end_momentum,
+            first_step=first_step,
+            data_preprocessor=data_preprocessor,
+            init_cfg=init_cfg,
         )
+        if instance_projector is not None and not hasattr(self.head, 'image_loss'):
+            raise UserError(
+                f'{type(self.head).__name__} has no image_loss, which the instance branch '
+                'needs: use PixelConsistencyHead, or leave instance_projector out'
+            )
         self.propagation = build_part(propagation)
         self.instance_predictor = build_part(instance_predictor)
         self.instance_weight = instance_weight
@@ -228,22 +270,13 @@ class PixPro(PixContrast):
         return self.propagation(cells)
 
     def compare(
-        self, online: list[Encoding], target: list[Encoding], boxes: list[Optional[Tensor]]
+        self, online: list[Encoding], target: list[Encoding], boxes: Sequence[Optional[Tensor]]
     ) -> dict[str, Tensor]:
         """As for PixContrast, and the loss of the instance branch."""
         losses = super().compare(online, target, boxes)
         if self.instance_predictor is not None:
-            cosines = [
-                self.compare_images(self.instance_predictor(online[a].image), target[b].image)
+            losses['loss_instance'] = self.instance_weight * sum(
+                self.head.image_loss(self.instance_predictor(online[a].image), target[b].image)
                 for a, b in ((0, 1), (1, 0))
-            ]
-            losses['loss_instance'] = -2 * self.instance_weight * sum(cosines)
+            )
         return losses
-
-    @staticmethod
-    def compare_images(online: Tensor, target: Tensor) -> Tensor:
-        """Mean cosine of the mean cells of two maps (N, D, H, W)."""
-        online, target = (
-            x.to(torch.promote_types(x.dtype, torch.float32)).mean((2, 3)) for x in (online, target)
-        )
-        return F.cosine_similarity(online, target).mean()

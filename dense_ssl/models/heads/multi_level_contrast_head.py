@@ -13,6 +13,7 @@ from dense_ssl.errors import UserError
 from dense_ssl.registry import MODELS
 
 from ..feature_queue import gather_batch
+from ..precision import at_least_float32
 
 
 class LevelContrast(NamedTuple):
@@ -71,17 +72,13 @@ class MultiLevelContrastHead(BaseModule):
         """
         # Cosines in half precision would cost three digits.
         with torch.autocast(targets.device.type, enabled=False):
-            own = F.normalize(self._full(targets.detach()), dim=1)
+            own = F.normalize(at_least_float32(targets.detach()), dim=1)
             everyones = gather_batch(own)
             offset = len(own) * get_rank()
             return [
-                self._contrast(self._full(z), y + offset, everyones, weight)
+                self._contrast(at_least_float32(z), y + offset, everyones, weight)
                 for z, y, weight in zip(predictions, labels, self.weights)
             ]
-
-    @staticmethod
-    def _full(x: Tensor) -> Tensor:
-        return x.to(torch.promote_types(x.dtype, torch.float32))
 
     def _contrast(self, z: Tensor, labels: Tensor, targets: Tensor, weight: float) -> LevelContrast:
         cosines = F.normalize(z, dim=1) @ targets.t()

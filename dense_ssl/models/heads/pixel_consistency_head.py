@@ -1,11 +1,13 @@
 """PixPro's loss."""
 
+import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor
 
 from dense_ssl.registry import MODELS
 
 from ..losses import positive_cosine
+from ..precision import at_least_float32
 
 
 @MODELS.register_module()
@@ -18,9 +20,9 @@ class PixelConsistencyHead(BaseModule):
     An image whose views do not overlap adds nothing but counts in N.
 
     Args:
-        loss_weight (float): w. Defaults to 2, so that both directions
-            together go to -4, as in the released code; 0.5 gives the paper's
-            scale.
+        loss_weight (float): w, of one direction, for cells and whole images
+            alike. Defaults to 2, so that both directions together go to -4,
+            as in the released code; 0.5 gives the paper's scale.
     """
 
     def __init__(self, loss_weight: float = 2.0) -> None:
@@ -38,3 +40,12 @@ class PixelConsistencyHead(BaseModule):
         """
         cosine = positive_cosine(online, target, positive)
         return -self.loss_weight * cosine.mean()
+
+    def image_loss(self, online: Tensor, target: Tensor) -> Tensor:
+        """Loss of one direction between images, by their mean cells.
+
+        Args:
+            online, target (Tensor): Maps (N, D, H, W) of the instance branch.
+        """
+        online, target = (at_least_float32(x).mean((2, 3)) for x in (online, target))
+        return -self.loss_weight * F.cosine_similarity(online, target).mean()

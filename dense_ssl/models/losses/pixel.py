@@ -4,14 +4,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..precision import at_least_float32
+
 
 def unit_cells(x: Tensor) -> Tensor:
     """Cells of a map (N, D, H, W) as unit vectors (N, H*W, D).
 
     At least float32: half precision drowns in sums over many cells.
     """
-    x = x.to(torch.promote_types(x.dtype, torch.float32))
-    return F.normalize(x.flatten(2), dim=1).transpose(1, 2)
+    return F.normalize(at_least_float32(x).flatten(2), dim=1).transpose(1, 2)
 
 
 def positive_cosine(a: Tensor, b: Tensor, positive: Tensor) -> Tensor:

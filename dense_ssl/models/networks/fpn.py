@@ -1,7 +1,7 @@
 """mmdet's feature pyramid without mmdet, and a way to run part of one."""
 
 from collections.abc import Sequence
-from typing import Union
+from typing import Any, Union
 
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
@@ -40,7 +40,7 @@ class FPN(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         options = dict(norm_cfg=norm_cfg, act_cfg=act_cfg, inplace=False)
-        self.upsample_cfg = dict(mode='nearest')
+        self.upsample_cfg: dict[str, Any] = dict(mode='nearest')
         self.lateral_convs = nn.ModuleList(
             ConvModule(c, out_channels, 1, **options) for c in in_channels
         )
@@ -62,7 +62,7 @@ class FPN(BaseModule):
         return tuple(conv(x) for conv, x in zip(self.fpn_convs, laterals))
 
 
-def freeze_unread(fpn: nn.Module, levels: Sequence[int]) -> None:
+def freeze_unread(fpn: Any, levels: Sequence[int]) -> None:
     """Take convolutions that no level reads out of training.
 
     They would never get a gradient, which DistributedDataParallel refuses.
@@ -96,7 +96,7 @@ def freeze_unread(fpn: nn.Module, levels: Sequence[int]) -> None:
         conv.requires_grad_(i in read)
 
 
-def top_down(fpn: nn.Module, coarse: Tensor, fine: Tensor) -> Tensor:
+def top_down(fpn: FPN, coarse: Tensor, fine: Tensor) -> Tensor:
     """``fine`` plus ``coarse`` at its size."""
     cfg = fpn.upsample_cfg
     if 'scale_factor' not in cfg:
@@ -105,7 +105,7 @@ def top_down(fpn: nn.Module, coarse: Tensor, fine: Tensor) -> Tensor:
 
 
 def pyramid_sections(
-    fpn: nn.Module, inputs: Sequence[Tensor], sections: Sequence[tuple[int, int]]
+    fpn: FPN, inputs: Sequence[Tensor], sections: Sequence[tuple[int, int]]
 ) -> list[Tensor]:
     """Different output maps for different parts of the batch.
 
@@ -114,7 +114,7 @@ def pyramid_sections(
     equal slices of the full outputs.
 
     Args:
-        fpn (nn.Module): This module's :class:`FPN`, or mmdet's.
+        fpn (FPN): This module's, or mmdet's.
         inputs (Sequence[Tensor]): The backbone's maps (N, C_i, H_i, W_i),
             finest first.
         sections (Sequence[tuple]): (output map, images) in the order of the

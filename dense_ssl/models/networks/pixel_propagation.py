@@ -1,12 +1,13 @@
 """The pixel propagation module (PPM)."""
 
-import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from dense_ssl.errors import UserError
 from dense_ssl.registry import MODELS
+
+from ..precision import at_least_float32
 
 
 @MODELS.register_module()
@@ -41,6 +42,7 @@ class PixelPropagation(BaseModule):
             raise UserError(f'clamp={clamp} must not be negative')
         self.gamma = gamma
         self.clamp = clamp
+        self.value: nn.Module
         if transform_layers == 0:
             self.value = nn.Identity()
         elif transform_layers == 1:
@@ -61,7 +63,7 @@ class PixelPropagation(BaseModule):
         similarity = (unit.transpose(1, 2) @ unit).clamp(min=self.clamp)
         if self.gamma < 1:
             # In half precision 1e-6 would all but vanish.
-            similarity = similarity.to(torch.promote_types(similarity.dtype, torch.float32)) + 1e-6
+            similarity = at_least_float32(similarity) + 1e-6
         value = F.normalize(self.value(x).flatten(2), dim=1)
         # (N, C, S) by (N, S, S), which is symmetric
         return (value @ similarity.pow(self.gamma)).view_as(x)

@@ -6,11 +6,11 @@ from typing import Optional, Union
 import torch
 from mmpretrain.models.selfsup import BaseSelfSupervisor
 from mmpretrain.structures import DataSample
-from torch import Tensor, nn
+from torch import Tensor
 
 from dense_ssl.errors import UserError
 from dense_ssl.models import MCL
-from dense_ssl.models.algorithms.base import build_part
+from dense_ssl.models.algorithms.base import build_part, build_preprocessor
 from dense_ssl.models.montage_embedding import embed_selected
 from dense_ssl.models.montage_levels import MontageLevels
 from dense_ssl.models.networks.fpn import freeze_unread
@@ -96,25 +96,17 @@ class CellClassifier(BaseSelfSupervisor):
         data_preprocessor: Union[dict, None] = None,
         init_cfg: Union[dict, list[dict], None] = None,
     ) -> None:
-        if not isinstance(data_preprocessor, nn.Module):
-            data_preprocessor = build_part(
-                {'type': 'DenseDataPreprocessor', **(data_preprocessor or {})}
-            )
         super().__init__(
             backbone=build_part(backbone),
             neck=build_part(neck),
             head=build_part(head),
-            data_preprocessor=data_preprocessor,
+            data_preprocessor=build_preprocessor(data_preprocessor),
             init_cfg=init_cfg,
         )
         self.region_head = build_part(region_head)
         self.levels = MontageLevels(ratios, shares, fpn_levels)
         freeze_unread(self.neck, fpn_levels)
-        if len(self.head.weights) != len(ratios):
-            raise UserError(
-                f'head.weights={self.head.weights}: give one '
-                f'weight for each of the {len(ratios)} levels'
-            )
+        self.levels.check_weights(self.head)
 
     def loss(
         self, inputs: list[Tensor], data_samples: list[DataSample], **kwargs

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from dense_ssl.models import MultiLevelContrastHead
 from dense_ssl.models.feature_queue import gather_batch
 from dense_ssl.models.heads.multi_level_contrast_head import LevelContrast
+from dense_ssl.models.precision import at_least_float32
 from dense_ssl.registry import MODELS
 
 
@@ -83,12 +84,12 @@ class SameClassContrastHead(MultiLevelContrastHead):
                 (B, ).
         """
         with torch.autocast(targets.device.type, enabled=False):
-            own = F.normalize(self._full(targets.detach()), dim=1)
+            own = F.normalize(at_least_float32(targets.detach()), dim=1)
             everyones, all_classes = gather_batch(own), gather_batch(classes)
             results = []
             for z, y, weight in zip(predictions, labels, self.weights):
                 positives = classes[y][:, None] == all_classes
-                cosines = F.normalize(self._full(z), dim=1) @ everyones.t()
+                cosines = F.normalize(at_least_float32(z), dim=1) @ everyones.t()
                 results.append(self._level(cosines, positives, weight))
             return results
 

@@ -214,6 +214,7 @@ def test_first_update_follows_the_first_step():
     model.momentum_encoder.copy_online()
     model.momentum_encoder.set_total_steps(10)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    model.momentum_encoder.attach(optimizer)
     before = {n: p.clone() for n, p in model.region_head.named_parameters()}
     total(model.loss(views(), None)).backward()
     optimizer.step()

@@ -1,4 +1,4 @@
-"""Give momentum schedules the length of the run."""
+"""Let momentum copies follow the run's optimiser."""
 
 from math import ceil
 
@@ -9,11 +9,12 @@ from dense_ssl.models import MomentumEncoder
 from dense_ssl.registry import HOOKS
 
 
-@HOOKS.register_module()
-class MomentumScheduleHook(Hook):
-    """Tell momentum encoders K, the number of optimiser steps.
+@HOOKS.register_module(name=['MomentumUpdateHook', 'MomentumScheduleHook'])  # the old name
+class MomentumUpdateHook(Hook):
+    """Attach momentum encoders to the optimiser of their online networks.
 
-    K comes from this run's length and gradient accumulation, so a resumed or
+    Each moves after every step of it, and is told K, the number of steps. K
+    comes from this run's length and gradient accumulation, so a resumed or
     extended run goes on along its own schedule, from the step counter saved in
     the checkpoint. A run that only starts from a checkpoint's weights
     (``load_from``) starts its schedule at the beginning, and the copies from
@@ -25,10 +26,12 @@ class MomentumScheduleHook(Hook):
     """
 
     def before_train(self, runner) -> None:
-        """Set the length; called after a checkpoint was loaded."""
+        """Attach and set the length; called after a checkpoint was loaded."""
         self.encoders = [m for m in runner.model.modules() if isinstance(m, MomentumEncoder)]
         for encoder in self.encoders:
-            every = self._accumulation(runner.optim_wrapper, encoder)
+            wrapper = self._wrapper(runner.optim_wrapper, encoder)
+            encoder.attach(wrapper.optimizer)
+            every = getattr(wrapper, '_accumulative_counts', 1)
             steps = ceil(runner.max_iters / every)
             if runner.iter == 0:
                 encoder.restart() if encoder.restored else (encoder.copy_online())
@@ -39,14 +42,14 @@ class MomentumScheduleHook(Hook):
             encoder.set_total_steps(steps)
 
     @staticmethod
-    def _accumulation(wrapper, encoder: MomentumEncoder) -> int:
-        """Iterations for a step of the optimiser that trains the networks."""
+    def _wrapper(wrapper, encoder: MomentumEncoder):
+        """The one whose optimiser trains the online networks."""
         wrappers = (
             [wrapper] if hasattr(wrapper, 'optimizer') else list(wrapper.values())
         )  # OptimWrapperDict
         for each in wrappers:
             if encoder.follows(each.optimizer):
-                return getattr(each, '_accumulative_counts', 1)
+                return each
         raise UserError(
             'no optimiser trains the first parameter of the online networks, '
             'so their momentum copy would never move: give all trainable '

@@ -16,5 +16,5 @@ train_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=True),
     collate_fn=dict(type='collate_views'),
     worker_init_fn=dict(type='worker_init'),
-    dataset=dict(type='UnlabelledImages', data_root=None, pipeline=[]),
+    dataset=dict(type='UnlabeledImages', data_root=None, pipeline=[]),
 )
