@@ -6,6 +6,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from dense_ssl.errors import TransferError
+
 from ..edits import for_each_dataset
 
 _ENDINGS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')

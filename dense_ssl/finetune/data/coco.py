@@ -9,7 +9,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
 from dense_ssl.errors import TransferError
-from ..edits import (drop_masks, find_pipeline, for_each_dataset, set_num_classes, wants_masks)
+
+from ..edits import drop_masks, find_pipeline, for_each_dataset, set_num_classes, wants_masks
 from .coco_masks import mask_fault
 
 #: One image in this many is kept for validation when no set is given.

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from dense_ssl.errors import TransferError
+
 from ..edits import find_pipeline, for_each_dataset, set_num_classes
 
 #: Folders of images and label maps, and the endings of their file names.

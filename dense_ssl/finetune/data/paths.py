@@ -5,6 +5,7 @@ import os.path as osp
 from mmengine.config import Config, ConfigDict
 
 from dense_ssl.errors import TransferError
+
 from ..edits import dicts, for_each_dataset
 
 _REMEDY = (
