@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from dense_ssl.errors import TransferError
 from dense_ssl.models import FeatureQueue
 from dense_ssl.transfer.diagnosis import likely_causes, prefixes_with
-from dense_ssl.transfer.report import mismatch_details
+from dense_ssl.transfer.loading_report import mismatch_details
 from dense_ssl.transfer.strict_loading import Match, Part, match_part
 
 __all__ = ['check_checkpoint']

@@ -14,13 +14,12 @@ from mmengine.runner import Runner, find_latest_checkpoint
 
 from dense_ssl.engine.processes import join_process_group
 from dense_ssl.errors import TransferError
-from dense_ssl.transfer.hook import HOOK_TYPE
+from dense_ssl.transfer import HOOK_TYPE
 from dense_ssl.transfer.importers import read_any
 from dense_ssl.transfer.strict_loading import Part, load_parts
 
-from .check import check_transfer
+from .check import build_model, check_transfer
 from .data.paths import check_data_exist
-from .model import build_model
 from .recipe_audit import inspect_batch
 
 #: Instead of a checkpoint: nothing is loaded, weights stay as initialised.

@@ -97,7 +97,7 @@ def draw_correspondence(
     """Two views side by side, their most similar cells joined by lines.
 
     Cells are matched as DenseCL does, by the cosine of backbone features
-    (its eq. 2 and 3). With boxes, lines are green where the match lies on
+    (its eq. 4). With boxes, lines are green where the match lies on
     the same spot of the source image, red where it does not, and cells
     outside the views' overlap, which have no right answer, are left out.
     Without boxes all lines are yellow.
@@ -113,7 +113,8 @@ def draw_correspondence(
         np.ndarray: uint8 (1.25 * side, width, 3), RGB. The second view sits
         lower, so that lines of one row do not hide each other.
     """
-    sizes = features_a.shape[-2:], features_b.shape[-2:]
+    (ha, wa), (hb, wb) = features_a.shape[-2:], features_b.shape[-2:]
+    sizes = (ha, wa), (hb, wb)
     a, b = ViewMap(features_a[None].float()), ViewMap(features_b[None].float())
     index = SimilarityCorrespondence().match(a, b).index
     wanted = torch.ones_like(index[0], dtype=torch.bool)

@@ -9,8 +9,8 @@ from mmengine.runner import Runner
 
 from dense_ssl.cli.finetune_options import add_arguments, build_config
 from dense_ssl.evaluation.knn import knn_accuracy
+from dense_ssl.finetune.check import build_model
 from dense_ssl.finetune.data.paths import check_data_exist
-from dense_ssl.finetune.model import build_model
 from dense_ssl.finetune.run import RANDOM
 from dense_ssl.transfer import TransferError, prepare_transfer, read_checkpoint
 
