@@ -65,7 +65,7 @@ FORMER_MODULES = {
     'transfer.benchmarks.folder_data': 'finetune.data.class_folders',
     'transfer.benchmarks.mask_check': 'finetune.data.coco_masks',
     'transfer.benchmarks.merge_options': 'cli.options',
-    'transfer.benchmarks.model': 'finetune.model',
+    'transfer.benchmarks.model': 'finetune.check',
     'transfer.benchmarks.options': 'cli.build',
     'transfer.benchmarks.recipe': 'finetune.recipe_audit',
     'transfer.benchmarks.run': 'finetune.run',
@@ -75,7 +75,9 @@ FORMER_MODULES = {
     'transfer.benchmarks.table': 'finetune.suite_table',
     'transfer.detection': 'finetune.mmdet_parts',
     'transfer.errors': 'errors',
+    'transfer.hook': 'transfer.transfer_hook',
     'transfer.precise_batch_norm_hook': 'finetune.precise_batch_norm',
+    'transfer.report': 'transfer.loading_report',
     'transfer.segmentation': 'finetune.mmseg_parts',
 }
 

@@ -10,9 +10,9 @@ import sys
 from dense_ssl.cli.config import load_config
 from dense_ssl.cli.options import OptionAction, merge_options
 from dense_ssl.finetune.check import check_transfer
-from dense_ssl.transfer import TransferError
+from dense_ssl.transfer import TransferError, parse_parts
 from dense_ssl.transfer.importers import read_any
-from dense_ssl.transfer.report import show_every_key
+from dense_ssl.transfer.loading_report import show_every_key
 
 
 def main() -> int:
@@ -48,7 +48,7 @@ def main() -> int:
     report, findings = check_transfer(
         cfg,
         read_any(args.checkpoint),
-        args.parts if args.parts == 'auto' else args.parts.split(','),
+        parse_parts(args.parts),
         args.network,
         args.backbone_prefix,
         not args.one_process,

@@ -16,7 +16,7 @@ def main() -> None:
         metrics = fine_tune(
             cfg,
             args.init_from,
-            args.init_parts if args.init_parts == 'auto' else args.init_parts.split(','),
+            args.init_parts,
             args.network,
             args.backbone_prefix,
             not args.accept_recipe,

@@ -171,7 +171,7 @@ def start_from(cfg: Config, args: argparse.Namespace) -> None:
         dict(
             type='dense_ssl.transfer.init_from.InitFromHook',
             checkpoint=osp.abspath(args.init_from),
-            parts=args.init_parts and args.init_parts.split(','),
+            parts=args.init_parts,
         )
     ]
 

@@ -8,17 +8,17 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Optional
 
-from mmengine.model import is_model_wrapper
 from mmengine.runner import CheckpointLoader, Runner, find_latest_checkpoint
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import Tensor, nn
 
 from dense_ssl.errors import TransferError
 from dense_ssl.models import FeatureQueue
+from dense_ssl.modules import bare
 from dense_ssl.transfer.checkpoint import read_file
 from dense_ssl.transfer.diagnosis import likely_causes, prefixes_with
-from dense_ssl.transfer.report import mismatch_details
-from dense_ssl.transfer.strict_loading import Match, Part, match_part
+from dense_ssl.transfer.loading_report import mismatch_details
+from dense_ssl.transfer.strict_loading import Part, PartMatch, match_part
 
 __all__ = ['StartingPoint']
 
@@ -55,15 +55,16 @@ class StartingPoint:
         testing: bool = False,
     ) -> None:
         self.runner, self.path = runner, path
+        self.model = bare(runner.model)
         name = name or f'checkpoint {path}'
         self.content = _read(name, path)
         if resume:
             _check_training_state(name, path, self.content)
-        target, weights = self._model.state_dict(), _weights(self.content)
+        target, weights = self.model.state_dict(), _weights(self.content)
         spare = {} if resume else _spare(target, weights)
         used = {*target, *(key for key in weights if _network(key) in spare)}
         match = match_part(target, weights, Part('', '', 'model'), used)
-        notes = _let_queues_go(self._model, match)
+        notes = _let_queues_go(self.model, match)
         if not match.ok:
             header = (
                 f'{name} does not fit the model: {len(match.pairs)} of its '
@@ -88,16 +89,11 @@ class StartingPoint:
         name = f'checkpoint {path}' if testing else f'load_from={path}'
         return cls(runner, path, f'--resume {path}' if resume else name, resume, testing)
 
-    @property
-    def _model(self) -> nn.Module:
-        model = self.runner.model
-        return model.module if is_model_wrapper(model) else model
-
     def load(self) -> dict:
         """Fill the model, and return what the file holds."""
         content, self.content = self.content, None
         self.runner.call_hook('after_load_checkpoint', checkpoint=content)
-        _load_checkpoint_to_model(self._model, content)
+        _load_checkpoint_to_model(self.model, content)
         self.runner.logger.info(f'Load checkpoint from {self.path}')
         return content
 
@@ -161,7 +157,7 @@ def _spare(target: Mapping, weights: Mapping) -> dict[str, int]:
     return Counter(n for n in map(_network, weights) if n not in known)
 
 
-def _let_queues_go(model: nn.Module, match: Match) -> list[str]:
+def _let_queues_go(model: nn.Module, match: PartMatch) -> list[str]:
     """Accept queues of another length, in place; what to say of them.
 
     A run on other data has other lengths, see QueueLengthHook.
@@ -181,7 +177,7 @@ def _let_queues_go(model: nn.Module, match: Match) -> list[str]:
     ]
 
 
-def _causes(target: Mapping, weights: Mapping, match: Match) -> list[str]:
+def _causes(target: Mapping, weights: Mapping, match: PartMatch) -> list[str]:
     if not weights:
         return ['the file holds no weights at its top level nor under "state_dict".']
     prefix = _BACKBONE if any(k.startswith(_BACKBONE) for k in target) else ''

@@ -9,13 +9,13 @@ from typing import Optional
 import torch
 from mmengine.config import Config
 from mmengine.dist import broadcast
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmpretrain.models import BaseSelfSupervisor
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from dense_ssl.errors import UserError
+from dense_ssl.modules import bare
 from dense_ssl.registry import HOOKS, RUNNERS
 
 from .checkpoint_check import StartingPoint
@@ -61,15 +61,10 @@ class DenseRunner(Runner):
             runner.logger.info(note)
         return runner
 
-    @property
-    def bare_model(self) -> nn.Module:
-        """The model without the wrapper of a distributed run."""
-        return self.model.module if is_model_wrapper(self.model) else self.model
-
     def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
         """Also those that pre-training needs and the config does not list."""
         super().register_hooks(default_hooks, custom_hooks)
-        if not isinstance(self.bare_model, BaseSelfSupervisor):
+        if not isinstance(bare(self.model), BaseSelfSupervisor):
             return
         for name in ('FitCheckHook', 'MomentumUpdateHook', 'ExactResumeHook'):
             kind = HOOKS.get(name)

@@ -1,4 +1,8 @@
-"""Fine-tuning mmdet and mmseg models from a checkpoint, on the user's own data."""
+"""Fine-tuning and testing mmdet, mmseg and mmpretrain models from a checkpoint.
+
+Runs, checks of recipes, edits of configs (own data, schedules, sizes), what mmdet and mmseg lack
+of the papers' benchmarks, and the benchmarks' names, published figures and tables.
+"""
 
 from .data.coco import use_coco_data
 from .data.label_maps import use_segmentation_data

@@ -1,16 +1,29 @@
 """Whether a checkpoint and a recipe fit, before anything is spent."""
 
+import copy
 from collections.abc import Sequence
 from typing import Optional, Union
 
 from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from torch import nn
 
 from dense_ssl.transfer.checkpoint import Checkpoint
-from dense_ssl.transfer.hook import prepare_transfer
-from dense_ssl.transfer.report import TransferReport
+from dense_ssl.transfer.loading_report import TransferReport
+from dense_ssl.transfer.plan import prepare_transfer
 
-from .model import build_model
 from .recipe_audit import Finding, inspect_recipe
+
+
+def build_model(cfg: Config) -> nn.Module:
+    """The model of a mmdet, mmseg or mmpretrain config, on CPU, not initialised."""
+    scope = cfg.get('default_scope', 'mmengine')
+    if scope in ('mmdet', 'mmseg'):
+        from dense_ssl.compat import require
+
+        require(scope)
+    init_default_scope(scope)
+    return MODELS.build(copy.deepcopy(cfg.model))
 
 
 def check_transfer(
@@ -41,7 +54,7 @@ def check_transfer(
     if checkpoint is not None:
         report = prepare_transfer(model, checkpoint, parts, network, backbone_prefix).report
     findings = inspect_recipe(cfg, model, distributed)
-    if report is not None:
+    if checkpoint is not None and report is not None:
         filled = {part.name for part in report.parts}
         has_fpn = any(key.startswith('neck.lateral_convs.') for key in checkpoint.state_dict)
         if has_fpn and 'res5' in filled:

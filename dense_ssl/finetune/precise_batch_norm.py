@@ -1,12 +1,14 @@
 """Norm statistics of the weights as they are when they are evaluated."""
 
+from typing import Any
+
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dense_ssl.errors import UserError
+from dense_ssl.modules import bare
 from dense_ssl.registry import HOOKS
 
 
@@ -47,7 +49,7 @@ class PreciseBatchNormHook(Hook):
 
 
 @torch.no_grad()
-def average_statistics(model: nn.Module, batches) -> None:
+def average_statistics(model: Any, batches) -> None:
     """Replace running statistics by their mean over ``batches``.
 
     Args:
@@ -55,8 +57,7 @@ def average_statistics(model: nn.Module, batches) -> None:
             are in evaluation mode stay as they are.
         batches: Batches as the data loader gives them.
     """
-    if is_model_wrapper(model):
-        model = model.module
+    model = bare(model)
     norms = _active_norms(model)
     momenta = [norm.momentum for norm in norms]
     try:
@@ -74,7 +75,7 @@ def average_statistics(model: nn.Module, batches) -> None:
             norm.momentum = momentum
 
 
-def _active_norms(model: nn.Module) -> list[nn.Module]:
+def _active_norms(model: nn.Module) -> list[_BatchNorm]:
     return [
         module
         for module in model.modules()

@@ -8,6 +8,8 @@ from mmengine.config import Config
 from torch import nn
 from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 
+from .edits import walk
+
 _MEAN = (123.675, 116.28, 103.53)
 
 
@@ -86,7 +88,7 @@ def inspect_batch(cfg: Config, processes: int) -> list[Finding]:
     return findings
 
 
-def _is_probe(model: nn.Module) -> bool:
+def _is_probe(model: Any) -> bool:
     """Whether the whole backbone is frozen: on purpose, then."""
     return all(not p.requires_grad for p in model.backbone.parameters())
 
@@ -96,7 +98,7 @@ def _has_linear_head(model: nn.Module) -> bool:
     return type(head).__name__ in ('LinearHead', 'LinearClsHead')
 
 
-def _backbone(model: nn.Module) -> Iterator[Finding]:
+def _backbone(model: Any) -> Iterator[Finding]:
     backbone = model.backbone
     # Stages are frozen by `train`.
     model.train()
@@ -177,7 +179,7 @@ def _input(cfg: Config) -> Iterator[Finding]:
 
 
 def _remote_weights(cfg: Config) -> Iterator[Finding]:
-    for path, value in _leaves(cfg.model.to_dict(), 'model'):
+    for path, value in walk(cfg.model.to_dict(), 'model'):
         if isinstance(value, str) and '://' in value:
             yield Finding(
                 f'{path}={value} would load other weights over the '
@@ -194,6 +196,7 @@ def _schedule(cfg: Config) -> Iterator[Finding]:
         yield Finding('val_evaluator is missing, nothing would be measured.')
     train = cfg.get('train_cfg') or {}
     schedulers = cfg.get('param_scheduler') or []
+    scheduler: Any
     for scheduler in [schedulers] if isinstance(schedulers, dict) else schedulers:
         by_epoch = scheduler.get('by_epoch', True)
         last = train.get('max_epochs' if by_epoch else 'max_iters')
@@ -226,14 +229,3 @@ def _decays_norms(cfg: Config, model: nn.Module) -> bool:
     decay = (wrapper.get('optimizer') or {}).get('weight_decay', 0)
     factor = (wrapper.get('paramwise_cfg') or {}).get('norm_decay_mult', 1)
     return bool(decay and factor) and any(isinstance(m, _BatchNorm) for m in model.modules())
-
-
-def _leaves(node: Any, path: str):
-    if isinstance(node, dict):
-        for key, value in node.items():
-            yield from _leaves(value, f'{path}.{key}')
-    elif isinstance(node, (list, tuple)):
-        for index, value in enumerate(node):
-            yield from _leaves(value, f'{path}.{index}')
-    else:
-        yield path, node

@@ -14,7 +14,8 @@ from mmengine.runner import find_latest_checkpoint
 
 from dense_ssl.engine.runner import DenseRunner
 from dense_ssl.errors import TransferError
-from dense_ssl.transfer.hook import HOOK_TYPE
+from dense_ssl.files import write_atomically
+from dense_ssl.transfer import HOOK_TYPE
 from dense_ssl.transfer.importers import read_any
 
 from .check import check_transfer
@@ -152,16 +153,11 @@ def _write_metrics(cfg: Config, metrics: dict[str, float], checkpoint: str) -> N
     if not metrics or not is_main_process():
         return
     path = osp.join(cfg.work_dir, 'metrics.json')
-    os.makedirs(cfg.work_dir, exist_ok=True)
-    with open(path, 'w', encoding='utf-8') as file:
-        json.dump(
-            dict(
-                config=cfg.filename,
-                checkpoint=checkpoint,
-                seed=cfg.get('randomness', {}).get('seed'),
-                metrics=metrics,
-            ),
-            file,
-            indent=2,
-        )
+    content = dict(
+        config=cfg.filename,
+        checkpoint=checkpoint,
+        seed=cfg.get('randomness', {}).get('seed'),
+        metrics=metrics,
+    )
+    write_atomically(path, json.dumps(content, indent=2))
     print_log(f'Final figures written to {path}', 'current')

@@ -2,9 +2,11 @@
 
 from typing import Any
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 
 from dense_ssl.errors import TransferError
+
+from .edits import dicts
 
 _WIDTHS = (
     'out_channels',
@@ -39,10 +41,12 @@ def make_small(cfg: Config, width: int, depth: int = 18) -> None:
     stages = [64 * 2**i * (4 if depth >= 50 else 1) for i in range(4)]
     for name, part in model.items():
         if part is not None and name.endswith(('neck', 'head')):
-            for head in part if isinstance(part, list) else [part]:
-                _narrow(head, width)
-                if 'in_index' in head:  # mmseg: reads the backbone
-                    head.in_channels = stages[head.in_index]
+            for node in dicts(part):
+                for key in _WIDTHS:
+                    if isinstance(node.get(key), int):
+                        node[key] = min(node[key], width)
+                if 'in_index' in node:  # mmseg: reads the backbone
+                    node.in_channels = stages[node.in_index]
     if isinstance(model.get('neck', {}).get('in_channels'), (list, tuple)):
         used = model.backbone.get('out_indices', range(4))
         model.neck.in_channels = [stages[stage] for stage in used]
@@ -50,8 +54,8 @@ def make_small(cfg: Config, width: int, depth: int = 18) -> None:
         _narrow_c4(model, depth, stages)
     if model.type == 'ImageClassifier':
         model.head.in_channels = stages[-1]
-    for limits in (model.get('train_cfg'), model.get('test_cfg')):
-        _limit(limits)
+    for node in dicts([model.get('train_cfg'), model.get('test_cfg')]):
+        _limit(node)
 
 
 def _narrow_c4(model: Any, depth: int, stages: list[int]) -> None:
@@ -64,29 +68,13 @@ def _narrow_c4(model: Any, depth: int, stages: list[int]) -> None:
             model.roi_head[name].in_channels = stages[3]
 
 
-def _narrow(node: Any, width: int) -> None:
-    if isinstance(node, dict):
-        for key, value in node.items():
-            if key in _WIDTHS and isinstance(value, int):
-                node[key] = min(value, width)
-            else:
-                _narrow(value, width)
-    elif isinstance(node, (list, tuple)):
-        for child in node:
-            _narrow(child, width)
-
-
-def _limit(node: Any) -> None:
+def _limit(node: ConfigDict) -> None:
     """Fewer proposals, fewer regions of interest, fewer detections."""
-    if not isinstance(node, dict):
-        return
-    for key, value in node.items():
-        if key in _LIMITS:
-            node[key] = min(value, _LIMITS[key])
-            if key == 'max_per_img' and 'score_thr' in node:
-                # Detections, not proposals: crowded images need them all.
-                node[key] = _LIMITS[key]
-        elif key == 'sampler' and value.get('num', 0) == 512:
-            value['num'] = 64
-        else:
-            _limit(value)
+    for key, most in _LIMITS.items():
+        if key in node:
+            node[key] = min(node[key], most)
+    if 'max_per_img' in node and 'score_thr' in node:
+        # Detections, not proposals: crowded images need them all.
+        node.max_per_img = _LIMITS['max_per_img']
+    if 'sampler' in node and node.sampler.get('num') == 512:
+        node.sampler.num = 64

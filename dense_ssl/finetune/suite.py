@@ -1,5 +1,6 @@
 """The papers' benchmarks by name, with the figures they report."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
@@ -18,7 +19,7 @@ class Benchmark:
     name: str
     config: str
     figures: dict[str, str]
-    papers: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    papers: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def framework(self) -> str:

@@ -7,6 +7,8 @@ import os
 import os.path as osp
 from typing import Optional
 
+from dense_ssl.files import write_atomically
+
 from .suite import Benchmark
 
 
@@ -53,11 +55,7 @@ def write_tables(results: list[dict], folder: str, title: str) -> None:
         'json': json.dumps(dict(title=title, results=results), indent=2),
     }
     for ending, text in texts.items():
-        path = osp.join(folder, f'suite.{ending}')
-        # A table is there as a whole or not at all.
-        with open(f'{path}.part', 'w', encoding='utf-8', newline='') as file:
-            file.write(text)
-        os.replace(f'{path}.part', path)
+        write_atomically(osp.join(folder, f'suite.{ending}'), text)
 
 
 def markdown(results: list[dict], title: str) -> str:

@@ -1,4 +1,5 @@
-"""Pre-trained weights into other models, strictly.
+"""Checkpoints in and out: read without running their code, imported from and exported to other
+frameworks, and loaded into other models part by part, every key or nothing at all.
 
 Needs neither mmdet nor mmseg.
 """
@@ -7,10 +8,10 @@ from dense_ssl.errors import TransferError
 from dense_ssl.former import old_attributes
 
 from .checkpoint import Checkpoint, read_checkpoint
-from .hook import HOOK_TYPE, PretrainedTransferHook, prepare_transfer
-from .plan import plan_parts
-from .report import PartReport, TransferReport
+from .loading_report import PartReport, TransferReport
+from .plan import parse_parts, plan_parts, prepare_transfer
 from .strict_loading import Part, Transfer, load_part, load_parts, match_parts
+from .transfer_hook import HOOK_TYPE, PretrainedTransferHook
 
 __all__ = [
     'Checkpoint',
@@ -19,6 +20,7 @@ __all__ = [
     'HOOK_TYPE',
     'PretrainedTransferHook',
     'prepare_transfer',
+    'parse_parts',
     'plan_parts',
     'PartReport',
     'TransferReport',

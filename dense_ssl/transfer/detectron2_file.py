@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from dense_ssl.errors import TransferError
+from dense_ssl.files import write_atomically
 
 from .safe_pickle import RestrictedUnpickler
 
@@ -101,8 +102,7 @@ def write_detectron2(weights: Mapping[str, Tensor], meta: dict, path: str) -> No
     data = pickle.dumps(content, protocol=3).replace(
         b'cnumpy._core.multiarray\n', b'cnumpy.core.multiarray\n'
     )
-    with open(path, 'wb') as file:
-        file.write(data)
+    write_atomically(path, data)
 
 
 def read_detectron2(path: str) -> tuple[dict[str, Tensor], dict]:

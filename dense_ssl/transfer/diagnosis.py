@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Optional
 
+from .keys import below, count_heads, has_match, listed
+
 _BLOCKS = {
     (False, (2, 2, 2, 2)): 18,
     (False, (3, 4, 6, 3)): 34,
@@ -42,7 +44,7 @@ def prefixes_with(state_keys: Iterable[str], wanted: Sequence[str]) -> dict[str,
         Number of wanted names found by prefix, most first.
     """
     keys = set(state_keys)
-    probes = wanted[:1] + wanted[len(wanted) // 2 : len(wanted) // 2 + 1]
+    probes = [wanted[0], wanted[len(wanted) // 2]] if wanted else []
     candidates = {
         key[: -len(probe)]
         for probe in probes
@@ -62,18 +64,18 @@ def likely_causes(
     unexpected: Sequence[str],
 ) -> list[str]:
     """Sentences that name the likely mistake and its remedy."""
-    source = _under(state_dict, source_prefix)
-    target = _under(target_state, target_prefix)
-    if not set(source) & set(target):
-        return [_wrong_prefix(source_prefix, state_dict, target)]
+    source = below(state_dict, source_prefix)
+    target = below(target_state, target_prefix)
+    if not source.keys() & target.keys():
+        return [_wrong_prefix(source_prefix, state_dict, list(target))]
     causes = []
-    if _any(missing, r'stem\.') and not _any(source, r'stem\.'):
+    if has_match(missing, r'stem\.') and not has_match(source, r'stem\.'):
         causes.append(
             'the model has a deep stem (ResNetV1c/V1d), the checkpoint a '
             "plain one; set model.backbone.type='ResNet' and "
             'model.pretrained=None in the config.'
         )
-    elif _any(unexpected, r'stem\.') and not _any(target, r'stem\.'):
+    elif has_match(unexpected, r'stem\.') and not has_match(target, r'stem\.'):
         causes.append(
             'the checkpoint has a deep stem (ResNetV1c/V1d), the model a '
             "plain one; set model.backbone.type='ResNetV1c'."
@@ -85,23 +87,23 @@ def likely_causes(
             f'ResNet-{depths[1]}; set model.backbone.depth={depths[0]} (with '
             'the in_channels of neck and heads), or take another checkpoint.'
         )
-    elif _any(unexpected, r'layer4\.') and not _any(target, r'layer4\.'):
+    elif has_match(unexpected, r'layer4\.') and not has_match(target, r'layer4\.'):
         causes.append(
             'the model stops at layer3 (a C4 detector whose shared head is '
             'absent?), the checkpoint goes on to layer4: C4 and FPN configs '
             'were mixed up.'
         )
-    elif _any(missing, r'layer4\.') and not _any(source, r'layer4\.'):
+    elif has_match(missing, r'layer4\.') and not has_match(source, r'layer4\.'):
         causes.append(
             'the checkpoint stops at layer3, the model needs layer4: C4 and '
             'FPN were mixed up, or the file is incomplete.'
         )
-    if _any(unexpected, r'.*\.bn\.') and not _any(target, r'.*\.bn\.'):
+    if has_match(unexpected, r'.*\.bn\.') and not has_match(target, r'.*\.bn\.'):
         causes.append(
             'the checkpoint has batch normalisation in this part, the model '
             "has none; set norm_cfg=dict(type='BN') there."
         )
-    elif _any(missing, r'.*\.bn\.') and not _any(source, r'.*\.bn\.'):
+    elif has_match(missing, r'.*\.bn\.') and not has_match(source, r'.*\.bn\.'):
         causes.append(
             'the model has batch normalisation in this part, the checkpoint '
             'has none; set norm_cfg=None there.'
@@ -112,11 +114,7 @@ def likely_causes(
 
 
 def _wrong_prefix(source_prefix: str, state_dict: Mapping, target: Sequence[str]) -> str:
-    found = prefixes_with(state_dict, list(target))
-    heads: dict[str, int] = {}
-    for key in state_dict:
-        head = '.'.join(key.split('.')[:2]) if key.count('.') > 1 else key
-        heads[head] = heads.get(head, 0) + 1
+    found = prefixes_with(state_dict, target)
     if found:
         names = ', '.join(
             f'"{prefix}" ({count} of {len(target)})' for prefix, count in list(found.items())[:4]
@@ -127,13 +125,7 @@ def _wrong_prefix(source_prefix: str, state_dict: Mapping, target: Sequence[str]
             '(--backbone-prefix, or backbone_prefix of the hook), or '
             'import the file first.'
         )
-    listed = ', '.join(f'{head} ({count})' for head, count in list(heads.items())[:8])
-    return f'the file has nothing like this part under any prefix; it begins with: {listed}.'
-
-
-def _under(state: Mapping, prefix: str) -> list[str]:
-    return [key[len(prefix) :] for key in state if key.startswith(prefix)]
-
-
-def _any(keys: Iterable[str], pattern: str) -> bool:
-    return any(re.match(pattern, key) for key in keys)
+    return (
+        'the file has nothing like this part under any prefix; its names begin with: '
+        f'{listed(count_heads(state_dict, 2), 8)}.'
+    )

@@ -1,17 +1,18 @@
 """Starting pre-training from weights that exist already."""
 
 from collections.abc import Mapping, Sequence
-from typing import Optional
+from typing import Any, Union
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
 from dense_ssl.errors import TransferError
+from dense_ssl.modules import bare
 from dense_ssl.registry import HOOKS
 
 from .importers import import_file
-from .report import TransferReport
+from .loading_report import TransferReport
+from .plan import parse_parts
 from .strict_loading import Part, match_parts
 
 
@@ -27,8 +28,8 @@ class InitFromHook(Hook):
 
     Args:
         checkpoint: See :func:`dense_ssl.transfer.importers.import_file`.
-        parts: Names of the networks to fill, ``backbone`` among them; by
-            default all that the file has.
+        parts: Names of the networks to fill, ``backbone`` among them, also
+            as one text; by default (``'auto'``) all that the file has.
 
     Raises:
         TransferError: Before the first step, with a diff; the model is then
@@ -37,7 +38,7 @@ class InitFromHook(Hook):
 
     priority = 'HIGH'
 
-    def __init__(self, checkpoint: str, parts: Optional[Sequence[str]] = None) -> None:
+    def __init__(self, checkpoint: str, parts: Union[str, Sequence[str], None] = None) -> None:
         self.checkpoint = checkpoint
         self.parts = parts
         self._loaded_from_run = False
@@ -48,15 +49,12 @@ class InitFromHook(Hook):
     def before_train(self, runner) -> None:
         if self._loaded_from_run:
             return
-        model = runner.model
-        if is_model_wrapper(model):
-            model = model.module
-        report = init_from(model, self.checkpoint, self.parts)
+        report = init_from(bare(runner.model), self.checkpoint, self.parts)
         runner.logger.info(f'Starting from {self.checkpoint}:\n{report}')
 
 
 def init_from(
-    model: nn.Module, checkpoint: str, parts: Optional[Sequence[str]] = None
+    model: nn.Module, checkpoint: str, parts: Union[str, Sequence[str], None] = None
 ) -> TransferReport:
     """Fill ``model``, a method of this project, from a file.
 
@@ -72,21 +70,23 @@ def init_from(
             'only, add --init-parts backbone.'
         ) from error
     report = online.apply()
-    if hasattr(model, 'momentum_encoder'):
-        model.momentum_encoder.copy_online()
+    momentum: Any = getattr(model, 'momentum_encoder', None)
+    if momentum is not None:
+        momentum.copy_online()
     if copy is not None:
         report.parts += copy.apply().parts
         # Or MomentumUpdateHook would make it equal to the online networks.
-        model.momentum_encoder.restored = True
+        momentum.restored = True
     return report
 
 
-def _match(model: nn.Module, weights: Mapping[str, Tensor], parts: Optional[Sequence[str]]):
+def _match(model: nn.Module, weights: Mapping[str, Tensor], parts: Union[str, Sequence[str], None]):
     """Checked transfers into the online networks and into their copy."""
     target = model.state_dict()
     names = _networks(target)
-    unknown = set(parts or ()) - set(names)
-    if unknown or (parts and 'backbone' not in parts):
+    parts = parse_parts(parts) if isinstance(parts, str) else parts
+    parts = None if parts == 'auto' else parts
+    if parts and (set(parts) - set(names) or 'backbone' not in parts):
         raise TransferError(
             f'parts must be names out of {names}, the backbone among them; got {list(parts)}.'
         )

@@ -7,13 +7,27 @@ from torch import nn
 
 from dense_ssl.errors import TransferError
 
+from .checkpoint import Checkpoint
+from .keys import check_network, has_prefix
 from .pyramid import neck_parts, tower_parts
-from .strict_loading import Part
+from .strict_loading import Part, Transfer, match_parts
 
 PARTS = ('backbone', 'neck', 'region_head', 'tower')
 
 _SHARED_HEAD = 'roi_head.shared_head.layer4.'
 _SHARED_CONVS = 'roi_head.bbox_head.shared_convs.'
+
+
+def parse_parts(text: str) -> Union[str, list[str]]:
+    """``'auto'``, or names with commas between, as command lines take them.
+
+    Raises:
+        TransferError: There is no name.
+    """
+    names = [name.strip() for name in text.split(',') if name.strip()]
+    if not names:
+        raise TransferError(f"parts are 'auto' or names with commas between, got {text!r}.")
+    return 'auto' if names == ['auto'] else names
 
 
 def plan_parts(
@@ -34,7 +48,7 @@ def plan_parts(
     Args:
         target: The downstream model.
         state_dict: The checkpoint's weights.
-        parts: ``'auto'``, or names out of :data:`PARTS`.
+        parts: ``'auto'``, or names out of :data:`PARTS`, also as one text.
         network: ``'online'`` or ``'momentum'``.
         backbone_prefix: Where the backbone lies in the file, when it is not
             one of ours, e.g. ``'encoder_q.0.'`` or ``''`` for bare names.
@@ -44,12 +58,13 @@ def plan_parts(
             part asked for by name that one side does not have.
     """
     root = _root(state_dict, network)
-    wanted = PARTS if parts == 'auto' else _names(parts)
+    parts = parse_parts(parts) if isinstance(parts, str) else parts
+    wanted = PARTS if parts == 'auto' else _checked(parts)
     source = f'{root}backbone.' if backbone_prefix is None else backbone_prefix
     target_keys = target.state_dict().keys()
 
     plan = [Part(source, 'backbone.', 'backbone')]
-    if _has(target_keys, _SHARED_HEAD):
+    if has_prefix(target_keys, _SHARED_HEAD):
         plan.append(Part(f'{source}layer4.', _SHARED_HEAD, 'res5'))
     # name: what the file must have, what the model must have, how they meet
     further = dict(
@@ -70,7 +85,8 @@ def plan_parts(
         ),
     )
     for name, (source_head, target_head, found) in further.items():
-        possible = _has(state_dict, root + source_head) and _has(target_keys, target_head)
+        possible = has_prefix(target_keys, target_head)
+        possible &= has_prefix(state_dict, root + source_head)
         if name in wanted and possible:
             plan += found
         elif name in wanted and parts != 'auto':
@@ -81,13 +97,31 @@ def plan_parts(
     return plan
 
 
+def prepare_transfer(
+    model: nn.Module,
+    checkpoint: Checkpoint,
+    parts: Union[str, Sequence[str]] = 'auto',
+    network: str = 'online',
+    backbone_prefix: Optional[str] = None,
+) -> Transfer:
+    """Plan and check a transfer into ``model``; nothing is written yet.
+
+    Raises:
+        TransferError: The checkpoint does not fit; the message has the diff.
+    """
+    plan = plan_parts(model, checkpoint.state_dict, parts, network, backbone_prefix)
+    try:
+        return match_parts(model, checkpoint.state_dict, plan)
+    except TransferError as error:
+        raise TransferError(f'{checkpoint.path} -> {type(model).__name__}: {error}') from error
+
+
 def _root(state_dict: Mapping, network: str) -> str:
+    check_network(network)
     if network == 'online':
         return ''
-    if network != 'momentum':
-        raise TransferError(f"network must be 'online' or 'momentum', got {network!r}.")
     for root in ('momentum_encoder.', 'momentum_encoder.module.'):
-        if _has(state_dict, f'{root}backbone.'):
+        if has_prefix(state_dict, f'{root}backbone.'):
             return root
     raise TransferError(
         'network="momentum" was asked for, but the checkpoint has no '
@@ -95,16 +129,10 @@ def _root(state_dict: Mapping, network: str) -> str:
     )
 
 
-def _names(parts: Union[str, Sequence[str]]) -> Sequence[str]:
-    names = [parts] if isinstance(parts, str) else list(parts)
-    unknown = set(names) - set(PARTS)
-    if unknown or 'backbone' not in names:
+def _checked(parts: Sequence[str]) -> Sequence[str]:
+    if set(parts) - set(PARTS) or 'backbone' not in parts:
         raise TransferError(
             f"parts must be 'auto' or names out of {list(PARTS)}, the "
             f'backbone among them; got {parts!r}.'
         )
-    return names
-
-
-def _has(keys, prefix: str) -> bool:
-    return any(key.startswith(prefix) for key in keys)
+    return parts

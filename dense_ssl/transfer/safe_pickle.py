@@ -73,7 +73,7 @@ def _allowed() -> dict[str, Any]:
     return names
 
 
-def safe_globals() -> list[tuple[Any, str]]:
+def safe_globals() -> list[Any]:
     """For ``torch.serialization.safe_globals`` (torch 2.5 and later)."""
     return [(value, name) for name, value in _allowed().items()]
 

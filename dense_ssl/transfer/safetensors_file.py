@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from dense_ssl.errors import TransferError
+from dense_ssl.files import write_atomically
 
 
 def _library():
@@ -31,8 +32,8 @@ def read_safetensors(path: str) -> tuple[dict[str, Tensor], dict]:
 def write_safetensors(weights: dict[str, Tensor], meta: dict[str, str], path: str) -> None:
     """Write tensors, and metadata: strings by name."""
     library = _library()
-    library.torch.save_file(
+    data = library.torch.save(
         {key: value.contiguous() for key, value in weights.items()},
-        path,
         {key: str(value) for key, value in meta.items()},
     )
+    write_atomically(path, data)

@@ -1,5 +1,6 @@
 """Filling parts of a model from a checkpoint: every key, or nothing at all."""
 
+from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -9,7 +10,8 @@ from torch import Tensor, nn
 from dense_ssl.errors import TransferError
 
 from .diagnosis import likely_causes
-from .report import PartReport, TransferReport, format_mismatch
+from .keys import below, count_heads
+from .loading_report import PartReport, TransferReport, format_mismatch
 
 #: Parameters that a pre-trained backbone may have and no dense task uses.
 IGNORABLE = ('fc.',)
@@ -32,7 +34,7 @@ class Part:
 
 
 @dataclass
-class Match:
+class PartMatch:
     """How one part's keys meet."""
 
     part: Part
@@ -47,6 +49,9 @@ class Match:
     @property
     def ok(self) -> bool:
         return not (self.missing or self.unexpected or self.wrong_shape or self.not_finite)
+
+
+Match = PartMatch  # its name in earlier versions
 
 
 @dataclass
@@ -127,7 +132,7 @@ def match_parts(
                 for match in matches
             ],
             not_filled=_not_filled(target, parts),
-            not_used=_count_by_head(key for key in state_dict if key not in used),
+            not_used=count_heads(key for key in state_dict if key not in used),
         ),
     )
 
@@ -153,23 +158,19 @@ def match_part(
     state_dict: Mapping[str, Tensor],
     part: Part,
     used: Container[str],
-) -> Match:
+) -> PartMatch:
     """Compare one part's keys; checkpoint keys in ``used`` are expected.
 
     Raises:
         TransferError: The model has nothing under the part's prefix.
     """
-    match = Match(part)
-    targets = {
-        key[len(part.target_prefix) :]: tensor
-        for key, tensor in target_state.items()
-        if key.startswith(part.target_prefix)
-    }
+    match = PartMatch(part)
+    targets = below(target_state, part.target_prefix)
     if not targets:
         raise TransferError(
             f'{part.name}: the model has nothing under '
             f'"{part.target_prefix}*" to be filled; it has '
-            f'{", ".join(_count_by_head(target_state))}.'
+            f'{", ".join(count_heads(target_state))}.'
         )
     match.total = len(targets)
     for key, tensor in targets.items():
@@ -198,17 +199,9 @@ def match_part(
 def _not_filled(target: nn.Module, parts: Sequence[Part]) -> dict[str, int]:
     """Number of parameters left at their initial values, by module."""
     prefixes = tuple(part.target_prefix for part in parts)
-    counts: dict[str, int] = {}
+    counts: Counter = Counter()
     for key, parameter in target.named_parameters():
         if not key.startswith(prefixes):
             head = '.'.join(key.split('.')[: 2 if key.startswith('roi_head.') else 1])
-            counts[head] = counts.get(head, 0) + parameter.numel()
-    return counts
-
-
-def _count_by_head(keys) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for key in keys:
-        head = key.split('.')[0] + ('.*' if '.' in key else '')
-        counts[head] = counts.get(head, 0) + 1
+            counts[head] += parameter.numel()
     return counts

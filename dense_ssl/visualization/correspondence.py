@@ -113,7 +113,8 @@ def draw_correspondence(
         np.ndarray: uint8 (1.25 * side, width, 3), RGB. The second view sits
         lower, so that lines of one row do not hide each other.
     """
-    sizes = features_a.shape[-2:], features_b.shape[-2:]
+    (ha, wa), (hb, wb) = features_a.shape[-2:], features_b.shape[-2:]
+    sizes = (ha, wa), (hb, wb)
     a, b = ViewMap(features_a[None].float()), ViewMap(features_b[None].float())
     index = SimilarityCorrespondence().match(a, b).index
     wanted = torch.ones_like(index[0], dtype=torch.bool)

@@ -7,6 +7,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from dense_ssl.finetune.edits import walk
+
 from ..transfer.small_models import RegionHead, distinct, prefixed, resnet
 from .tiny_data import write_coco, write_segmentation
 
@@ -41,13 +43,7 @@ def parsed(config) -> Config:
 
 
 def strings(node):
-    if isinstance(node, dict):
-        node = list(node.values())
-    if isinstance(node, (list, tuple)):
-        for child in node:
-            yield from strings(child)
-    elif isinstance(node, str):
-        yield node
+    return [value for _, value in walk(node) if isinstance(value, str)]
 
 
 @pytest.mark.parametrize('config,package', [(DETECTION, 'mmdet'), (SEGMENTATION, 'mmseg')])
@@ -109,7 +105,7 @@ def test_every_part_of_mcl_lands_in_its_place():
     pytest.importorskip('mmdet')
     from mmdet.models.necks import FPN
 
-    from dense_ssl.finetune.model import build_model
+    from dense_ssl.finetune.check import build_model
     from dense_ssl.finetune.small import make_small
     from dense_ssl.transfer import Checkpoint, prepare_transfer
 

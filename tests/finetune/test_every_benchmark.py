@@ -9,6 +9,8 @@ import math
 import pytest
 import torch
 
+from dense_ssl.finetune.edits import dicts
+
 from ..transfer.foreign_layouts import write_data_sets
 from ..transfer.small_models import prefixed, resnet
 from .test_benchmark_configs import CONFIGS, options
@@ -77,22 +79,13 @@ def shrunk(path, tmp_path, data):
     return given, cfg
 
 
-def sections(node):
-    """Every dict below ``node``."""
-    if isinstance(node, dict):
-        yield node
-        node = list(node.values())
-    for child in node if isinstance(node, (list, tuple)) else ():
-        yield from sections(child)
-
-
 def heads(cfg):
     """Types of data sets and numbers of classes, which must be kept."""
-    classes = [node['num_classes'] for node in sections(cfg.model) if node.get('num_classes')]
+    classes = [node['num_classes'] for node in dicts(cfg.model) if node.get('num_classes')]
     sets = [
         node['type']
         for split in ('train', 'val')
-        for node in sections(cfg[f'{split}_dataloader'].dataset)
+        for node in dicts(cfg[f'{split}_dataloader'].dataset)
         if 'Dataset' in str(node.get('type'))
     ]
     return classes, sets

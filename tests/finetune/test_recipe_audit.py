@@ -16,8 +16,9 @@ def load(path):
 
 @lru_cache(None)
 def read(path):
-    import dense_ssl  # noqa: F401  (lets `mmseg::` bases resolve)
     from dense_ssl.cli.finetune_options import load_config
+
+    import dense_ssl  # noqa: F401  (lets `mmseg::` bases resolve)
     from dense_ssl.finetune.small import make_small
 
     scope = dict(mmdetection='mmdet', mmsegmentation='mmseg')
@@ -207,7 +208,7 @@ def test_random_weights_are_random(tmp_path):
 
 def test_a_probe_that_moves_its_statistics_is_found():
     cfg = load(CONFIGS / 'mmpretrain' / 'linear_resnet50_8xb32-steplr-100e_in1k.py')
-    from dense_ssl.finetune.model import build_model
+    from dense_ssl.finetune.check import build_model
     from dense_ssl.finetune.recipe_audit import inspect_recipe
 
     model = build_model(cfg)

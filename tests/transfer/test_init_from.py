@@ -133,7 +133,7 @@ def test_the_options(save):
 
     start('--init-from', path, '--init-parts', 'backbone,neck')
     assert len(cfg.custom_hooks) == 2
-    assert cfg.custom_hooks[1].parts == ['backbone', 'neck']
+    assert cfg.custom_hooks[1].parts == 'backbone,neck'
     from dense_ssl.registry import HOOKS
 
     assert isinstance(HOOKS.build(cfg.custom_hooks[1]), InitFromHook)

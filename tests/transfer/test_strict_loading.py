@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from dense_ssl.transfer import Part, TransferError, load_part, load_parts, match_parts, plan_parts
+from dense_ssl.transfer import (
+    Part,
+    TransferError,
+    load_part,
+    load_parts,
+    match_parts,
+    parse_parts,
+    plan_parts,
+)
 
 from .small_models import Downstream, distinct, prefixed, resnet, snapshot, unchanged
 
@@ -125,7 +133,7 @@ def test_bare_names_need_to_be_asked_for():
 
 def test_a_file_of_something_else_says_what_it_has():
     message = refused(Downstream(resnet()), {'generator.net.weight': torch.zeros(2)})
-    assert 'generator.net (1)' in message
+    assert 'generator.net.* (1)' in message
 
 
 def test_one_bad_part_keeps_the_good_part_unwritten():
@@ -188,3 +196,25 @@ def test_the_deep_stem_of_mmseg_is_refused():
     assert "model.backbone.type='ResNet'" in message
     assert 'stem.0.weight' in message
     assert '(312 of 330 keys match)' in message
+
+
+@pytest.mark.parametrize(
+    'text,parts',
+    [
+        ('auto', 'auto'),
+        ('backbone', ['backbone']),
+        (' backbone, neck,', ['backbone', 'neck']),
+    ],
+)
+def test_parts_are_read_from_one_text(text, parts):
+    assert parse_parts(text) == parts
+    model = Downstream(resnet())
+    weights = prefixed('backbone.', distinct(model.backbone))
+    if 'neck' not in text:
+        assert plan_parts(model, weights, text) == plan_parts(model, weights, parts)
+
+
+@pytest.mark.parametrize('text', ['', ' ', ','])
+def test_no_part_at_all_is_refused(text):
+    with pytest.raises(TransferError, match='auto'):
+        parse_parts(text)

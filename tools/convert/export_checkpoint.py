@@ -4,7 +4,7 @@ import argparse
 import os.path as osp
 import sys
 
-from dense_ssl.transfer import TransferError, read_checkpoint
+from dense_ssl.transfer import TransferError, parse_parts, read_checkpoint
 from dense_ssl.transfer.exporters import FORMATS, export_weights, save_export
 from dense_ssl.transfer.exporters.export import PARTS
 
@@ -17,8 +17,9 @@ def main() -> None:
     parser.add_argument('--network', choices=['online', 'momentum'], default='online')
     parser.add_argument(
         '--parts',
-        help=f'names with commas out of {",".join(PARTS)}; by default what '
-        'both the file and the format have',
+        default='auto',
+        help=f'names with commas out of {",".join(PARTS)}; auto: what both the '
+        'file and the format have',
     )
     args = parser.parse_args()
     if osp.exists(args.out) and osp.samefile(args.out, args.checkpoint):
@@ -27,7 +28,7 @@ def main() -> None:
         read_checkpoint(args.checkpoint),
         args.to,
         args.network,
-        args.parts and args.parts.split(','),
+        parse_parts(args.parts),
     )
     save_export(export, args.out)
     print(

@@ -5,6 +5,7 @@ import sys
 
 from dense_ssl.transfer import TransferError
 from dense_ssl.transfer.importers import LAYOUTS, import_file, save_import
+from dense_ssl.transfer.keys import listed
 
 
 def main() -> None:
@@ -40,10 +41,7 @@ def main() -> None:
         f'networks: {", ".join(imported.networks)}'
     )
     if imported.not_used:
-        print(
-            'left out: '
-            + ', '.join(f'{name} ({count})' for name, count in imported.not_used.items())
-        )
+        print(f'left out: {listed(imported.not_used)}')
     for note in imported.notes:
         print(f'note: {note}')
     print(f'{len(imported.state_dict)} tensors written to {args.out}')

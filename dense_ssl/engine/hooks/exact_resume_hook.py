@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from mmengine.dist import all_reduce, get_rank
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
 from dense_ssl.errors import UserError
+from dense_ssl.modules import bare
 from dense_ssl.registry import HOOKS
 
 # Where a scheduler stands; all its other fields say what it does.
@@ -92,7 +92,7 @@ class ExactResumeHook(Hook):
         self.pending = {}
         if runner.iter % every == 0 or runner.iter == runner.max_iters:
             return
-        for name, p in _bare(runner.model).named_parameters():
+        for name, p in bare(runner.model).named_parameters():
             if p.grad is not None:
                 self.pending[name] = p.grad.detach().clone()
                 all_reduce(self.pending[name], 'mean')
@@ -111,7 +111,7 @@ class ExactResumeHook(Hook):
         self.loaded = checkpoint.get(self.key) or {}
 
     def _resume_gradients(self, runner) -> None:
-        parameters = dict(_bare(runner.model).named_parameters())
+        parameters = dict(bare(runner.model).named_parameters())
         for name, gradient in self.loaded.items():
             p = parameters[name]
             p.grad = gradient.to(p.device, p.dtype)
@@ -144,7 +144,3 @@ def _settings(schedulers) -> list:
     if not isinstance(schedulers, list):
         return []
     return [{k: v for k, v in s.state_dict().items() if k not in _STATE} for s in schedulers]
-
-
-def _bare(model):
-    return model.module if is_model_wrapper(model) else model

@@ -5,11 +5,10 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from dense_ssl.datasets.image_listing import EXTENSIONS
 from dense_ssl.errors import TransferError
 
 from ..edits import for_each_dataset
-
-_ENDINGS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
 
 
 def use_image_folder(cfg: Config, root: str) -> None:
@@ -36,6 +35,7 @@ def use_image_folder(cfg: Config, root: str) -> None:
             data_root=os.path.abspath(root),
             data_prefix='train' if split == 'train' else 'val',
             classes=classes,
+            extensions=EXTENSIONS,
             pipeline=pipeline,
         )
 
@@ -53,6 +53,6 @@ def _classes(folder: Path) -> list:
     if len(found) < 2:
         raise TransferError(f'{folder} has {len(found)} class folders, two or more are needed.')
     for name in found:
-        if not any(path.suffix.lower() in _ENDINGS for path in (folder / name).rglob('*')):
+        if not any(path.suffix.lower() in EXTENSIONS for path in (folder / name).rglob('*')):
             raise TransferError(f'{folder / name} has no images.')
     return found

@@ -9,6 +9,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
 from dense_ssl.errors import TransferError
+from dense_ssl.files import write_atomically
 
 from ..edits import drop_masks, find_pipeline, for_each_dataset, set_num_classes, wants_masks
 from .coco_masks import mask_fault
@@ -62,6 +63,7 @@ def use_coco_data(
         train_ann = _write(folder / 'train.json', train)
     if val_rewritten:
         val_ann = _write(folder / 'val.json', val)
+    train_ann, val_ann = os.path.abspath(train_ann), os.path.abspath(val_ann or '')
     if wants_masks(cfg) and not _has_masks(train):
         drop_masks(cfg)
 
@@ -78,7 +80,7 @@ def use_coco_data(
         dataset.update(
             type='CocoDataset',
             data_root='',
-            ann_file=os.path.abspath(ann),
+            ann_file=ann,
             data_prefix=dict(img=os.path.abspath(images)),
             metainfo=dict(classes=classes),
         )
@@ -92,7 +94,7 @@ def use_coco_data(
             cfg[name] = ConfigDict(
                 type='CocoMetric', metric=['bbox', 'segm'] if wants_masks(cfg) else 'bbox'
             )
-        cfg[name].ann_file = os.path.abspath(val_ann)
+        cfg[name].ann_file = val_ann
     _say_what_is_left_out(train, train_ann)
 
 
@@ -278,8 +280,5 @@ def _say_what_is_left_out(content: dict, path: str) -> None:
 
 def _write(path: Path, content: dict) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Every process writes the same content; replacing is atomic.
-    part = path.with_suffix(f'.{os.getpid()}')
-    part.write_text(json.dumps(content), encoding='utf-8')
-    os.replace(part, path)
+    write_atomically(path, json.dumps(content))  # as every process does
     return str(path)

@@ -5,9 +5,8 @@ beyond its memory on other faults.
 """
 
 import math
-from typing import Optional
-
-import numpy as np
+import re
+from typing import Optional, Union
 
 from dense_ssl.errors import UserError
 
@@ -59,26 +58,24 @@ def _rle_fault(rle: dict, height: int, width: int) -> Optional[str]:
     if not isinstance(size, list) or size != [height, width]:
         return f'is an RLE of size {size}, the image has [height, width] [{height}, {width}]'
     try:
-        counts = rle_counts(counts)
-    except ValueError as error:
+        runs = rle_counts(counts)
+    except UserError as error:
         return f'is an RLE whose counts {error}'
-    if len(counts) and (
-        counts.min() < 0 or counts.max() > height * width or counts.sum() != height * width
-    ):
+    if not runs:
+        return 'is an RLE without counts'
+    if min(runs) < 0 or sum(runs) != height * width:
         return (
-            f'is an RLE whose counts add up to {counts.sum()} pixels, '
-            f'not {height} x {width} = {height * width}'
+            f'is an RLE whose counts are negative, too small or too large: they add up to '
+            f'{sum(runs)} pixels, {height} x {width} = {height * width} are needed'
         )
-    return None if len(counts) else 'is an RLE without counts'
+    return None
 
 
-def rle_counts(counts) -> np.ndarray:
-    """Lengths of the runs of an RLE, int64, from a list or from COCO's text.
+def rle_counts(counts: Union[list, str]) -> list[int]:
+    """Lengths of the runs of an RLE, from a list or from COCO's text.
 
-    In the text a number is written in groups of 5 bits, the least significant
-    first, as characters from code 48 on; bit 32 says that another follows, bit
-    16 of the last one is the sign. From the fourth number on it is the
-    difference to the number two before.
+    pycocotools keeps the runs of a text to itself: it reads on behind one that is cut off, and
+    takes one that is too short for the image.
 
     Raises:
         UserError: If it is no such list or text.
@@ -86,25 +83,16 @@ def rle_counts(counts) -> np.ndarray:
     if isinstance(counts, list):
         if not all(isinstance(c, int) for c in counts):
             raise UserError('are not whole numbers')
-        try:
-            return np.array(counts, np.int64)
-        except OverflowError:
-            raise UserError('are too large') from None
-    text = counts.encode('utf-8', 'surrogatepass')
-    codes = np.frombuffer(text, np.uint8).astype(np.int64) - 48
-    if not len(codes):
-        return codes
-    if codes.min() < 0 or codes.max() > 63 or codes[-1] & 32:
+        return counts
+    # Groups of 5 bits, least significant first; bit 32 of a character says that another follows,
+    # which pycocotools trusts, and shifts as far as it is told to.
+    if not re.fullmatch('([P-o]{0,7}[0-O])*', counts):
         raise UserError('are damaged')
-    last = (codes & 32) == 0
-    ends = np.flatnonzero(last)
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    place = np.arange(len(codes)) - np.repeat(starts, ends - starts + 1)
-    if place.max() > 7:
-        raise UserError('are damaged')
-    bits = (codes & 31) << (5 * place)
-    bits -= np.where(last & (codes & 16 > 0), 1 << (5 * (place + 1)), 0)
-    numbers = np.add.reduceat(bits, starts)
-    for first in (1, 2):
-        numbers[first::2] = np.cumsum(numbers[first::2])
-    return numbers
+    runs: list[int] = []
+    for number in re.findall('[P-o]*[0-O]', counts):
+        run = sum((ord(c) - 48 & 31) << 5 * i for i, c in enumerate(number))
+        if number[-1] >= '@':  # bit 16 of the last character is the sign
+            run -= 1 << 5 * len(number)
+        # From the fourth on, the difference to the run two before.
+        runs.append(run + runs[-2] if len(runs) > 2 else run)
+    return runs

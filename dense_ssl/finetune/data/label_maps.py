@@ -10,6 +10,7 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.logging import print_log
 
+from dense_ssl.datasets.image_listing import EXTENSIONS
 from dense_ssl.errors import TransferError
 
 from ..edits import find_pipeline, for_each_dataset, set_num_classes
@@ -20,7 +21,6 @@ LAYOUTS = (
     ('leftImg8bit', 'gtFine', '_leftImg8bit.png', '_gtFine_labelTrainIds.png'),
 )
 IGNORE = 255
-IMAGE_ENDINGS = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.JPG', '.JPEG', '.PNG')
 #: Label maps looked into before training, spread over the folder.
 SAMPLED = 64
 
@@ -168,7 +168,7 @@ def _layout(root: Path):
 
 
 def _only_ending(folder: Path) -> str:
-    endings = {path.suffix for path in folder.rglob('*') if path.suffix in IMAGE_ENDINGS}
+    endings = {path.suffix for path in folder.rglob('*') if path.suffix.lower() in EXTENSIONS}
     if len(endings) != 1:
         raise TransferError(
             f'{folder}: the images must all have the same file ending; found '

@@ -4,17 +4,20 @@ import json
 import os.path as osp
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Optional
+from functools import partial
+from typing import Union
 
 import torch
 from torch import Tensor
 
 from dense_ssl.errors import TransferError
+from dense_ssl.files import write_atomically
 from dense_ssl.version import __version__
 
 from ..checkpoint import Checkpoint
 from ..importers.completeness import check_backbone, describe_backbone, resnet_shapes
 from ..importers.layouts import TIMM_STEM
+from ..keys import below, check_network, has_prefix
 
 #: Parts and the names of their weights in our checkpoints.
 PARTS = {'backbone': 'backbone.', 'neck': 'neck.', 'head': 'region_head.convs.'}
@@ -46,7 +49,7 @@ def export_weights(
     checkpoint: Checkpoint,
     format: str,
     network: str = 'online',
-    parts: Optional[Sequence[str]] = None,
+    parts: Union[str, Sequence[str], None] = 'auto',
 ) -> Export:
     """Pick one network's parts and rename them.
 
@@ -54,8 +57,8 @@ def export_weights(
         checkpoint: One of ours.
         format: A key of :data:`FORMATS`.
         network: ``'online'`` or ``'momentum'``.
-        parts: Names out of :data:`PARTS`; by default all that both the file
-            and the format have.
+        parts: Names out of :data:`PARTS`, or ``'auto'``: all that both the
+            file and the format have.
 
     Raises:
         TransferError: Something asked for is not there, or has no place in
@@ -63,7 +66,7 @@ def export_weights(
     """
     if format not in FORMATS:
         raise TransferError(f'no format {format!r}; known are {", ".join(FORMATS)}.')
-    network, weights = _network(checkpoint, network)
+    weights = _network(checkpoint, network)
     parts = _parts(checkpoint.path, weights, format, parts)
     picked = {
         key: value
@@ -98,21 +101,17 @@ def save_export(export: Export, path: str) -> None:
 
             write_safetensors(export.weights, {'dense_ssl': json.dumps(export.meta)}, path)
         else:
-            torch.save(dict(state_dict=export.weights, meta=export.meta), path)
+            content = dict(state_dict=export.weights, meta=export.meta)
+            write_atomically(path, partial(torch.save, content))
     except (OSError, RuntimeError) as error:
         raise TransferError(f'{path} cannot be written: {error}') from error
 
 
-def _network(checkpoint: Checkpoint, network: str) -> tuple[str, dict[str, Tensor]]:
-    if network not in ('online', 'momentum'):
-        raise TransferError(f"network must be 'online' or 'momentum', got {network!r}.")
+def _network(checkpoint: Checkpoint, network: str) -> dict[str, Tensor]:
+    check_network(network)
     root = 'momentum_encoder.' if network == 'momentum' else ''
-    weights = {
-        key[len(root) :]: value
-        for key, value in checkpoint.state_dict.items()
-        if key.startswith(root)
-    }
-    if not any(key.startswith('backbone.') for key in weights):
+    weights = below(checkpoint.state_dict, root)
+    if not has_prefix(weights, 'backbone.'):
         raise TransferError(
             f'{checkpoint.path} has no {root}backbone.*: '
             + (
@@ -121,16 +120,18 @@ def _network(checkpoint: Checkpoint, network: str) -> tuple[str, dict[str, Tenso
                 else 'bring it into our names by tools/convert/import_checkpoint.py first.'
             )
         )
-    return network, weights
+    return weights
 
 
-def _parts(path: str, weights: Mapping, format: str, parts: Optional[Sequence[str]]) -> list[str]:
+def _parts(
+    path: str, weights: Mapping, format: str, parts: Union[str, Sequence[str], None]
+) -> list[str]:
     possible = FORMATS[format]
-    there = [
-        part for part, prefix in PARTS.items() if any(key.startswith(prefix) for key in weights)
-    ]
-    if parts is None:
+    there = [part for part, prefix in PARTS.items() if has_prefix(weights, prefix)]
+    if parts is None or parts == 'auto':
         return [part for part in there if part in possible]
+    # Training calls the part by the name of its network.
+    parts = ['head' if part == 'region_head' else part for part in parts]
     for part in parts:
         if part not in PARTS:
             raise TransferError(f'no part {part!r}; known are {", ".join(PARTS)}.')
@@ -147,20 +148,13 @@ def _fill_counters(weights: dict[str, Tensor]) -> None:
     The networks they go into want every key; the counters do not enter the
     result.
     """
-    shapes = resnet_shapes(
-        **describe_backbone(
-            key[len('backbone.') :] for key in weights if key.startswith('backbone.')
-        )
-    )
-    for key in shapes:
+    for key in resnet_shapes(**describe_backbone(below(weights, 'backbone.'))):
         if key.endswith('num_batches_tracked'):
             weights.setdefault(f'backbone.{key}', torch.tensor(0))
 
 
 def _refuse_deep_stem(weights: Mapping, format: str, path: str) -> None:
-    if format in ('torchvision', 'detectron2') and any(
-        key.startswith('backbone.stem.') for key in weights
-    ):
+    if format in ('torchvision', 'detectron2') and has_prefix(weights, 'backbone.stem.'):
         raise TransferError(f"{path} has a deep stem, which {format}'s ResNets have not.")
 
 
@@ -171,8 +165,8 @@ def _rename(weights: dict[str, Tensor], format: str) -> dict[str, Tensor]:
             for key, value in weights.items()
         }
     if format in ('torchvision', 'timm'):
-        weights = {key[len('backbone.') :]: value for key, value in weights.items()}
-    if format == 'timm' and any(key.startswith('stem.') for key in weights):
+        weights = below(weights, 'backbone.')
+    if format == 'timm' and has_prefix(weights, 'stem.'):
         return {_timm_deep(key): value for key, value in weights.items()}
     return weights
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from dense_ssl.errors import TransferError
 
 from ..diagnosis import resnet_depth
+from ..keys import below
 
 
 def describe_backbone(keys) -> dict:
@@ -44,9 +45,7 @@ def check_backbone(state_dict: Mapping[str, Tensor], prefix: str, path: str) -> 
     Raises:
         TransferError: With the keys in question.
     """
-    found = {
-        key[len(prefix) :]: value for key, value in state_dict.items() if key.startswith(prefix)
-    }
+    found = below(state_dict, prefix)
     kind = describe_backbone(found)
     if kind['depth'] is None:
         raise TransferError(

@@ -1,7 +1,6 @@
 """Foreign checkpoints into this project's names."""
 
 import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Optional
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from dense_ssl.errors import TransferError
 
+from ..keys import check_network, count_heads, has_prefix, listed
 from .completeness import check_backbone
 from .layouts import LAYOUTS, Layout
 
@@ -45,7 +45,7 @@ def recognise(state_dict: Mapping[str, Tensor], path: str = 'the file') -> Layou
     found = [layout for layout in LAYOUTS if layout.matches(state_dict)]
     if len(found) == 1:
         return found[0]
-    seen = _seen(state_dict)
+    seen = listed(count_heads(state_dict, 2), 10)
     known = ', '.join(layout.name for layout in LAYOUTS)
     if not found:
         raise TransferError(
@@ -82,14 +82,13 @@ def import_weights(
     """
     chosen = _layout(layout) if layout else recognise(state_dict, path)
     weights: dict[str, Tensor] = {}
-    dropped: Counter = Counter()
-    strange = []
+    dropped, strange = [], []
     for key, tensor in state_dict.items():
         new = _rename(chosen, key)
         if new is None:
             strange.append(key)
         elif new == '':
-            dropped[_head(key)] += 1
+            dropped.append(key)
         elif new in weights and not torch.equal(weights[new], tensor):
             raise TransferError(
                 f'{path}: two different tensors for {new} (the second is '
@@ -108,10 +107,10 @@ def import_weights(
     weights = _choose_network(weights, network, notes, path)
     backbone = check_backbone(weights, 'backbone.', path)
     networks = ['online']
-    if any(key.startswith('momentum_encoder.backbone.') for key in weights):
+    if has_prefix(weights, 'momentum_encoder.backbone.'):
         check_backbone(weights, 'momentum_encoder.backbone.', path)
         networks.append('momentum')
-    return Imported(chosen.name, weights, backbone, networks, dict(dropped), notes)
+    return Imported(chosen.name, weights, backbone, networks, dict(count_heads(dropped)), notes)
 
 
 def _layout(name: str) -> Layout:
@@ -153,15 +152,15 @@ def _fit_queues(weights: dict[str, Tensor]) -> None:
 def _choose_network(
     weights: dict[str, Tensor], network: Optional[str], notes: list[str], path: str
 ) -> dict[str, Tensor]:
-    if network not in (None, 'online', 'momentum'):
-        raise TransferError(f"network must be 'online' or 'momentum', got {network!r}.")
+    if network is not None:
+        check_network(network)
     root = 'momentum_encoder.backbone.'
     momentum = {
         key[len('momentum_encoder.') :]: value
         for key, value in weights.items()
         if key.startswith(root)
     }
-    has_online = any(key.startswith('backbone.') for key in weights)
+    has_online = has_prefix(weights, 'backbone.')
     if network == 'momentum' or (network is None and not has_online):
         if not momentum:
             raise TransferError(
@@ -177,12 +176,3 @@ def _choose_network(
             key: value for key, value in weights.items() if not key.startswith('momentum_encoder.')
         }
     return weights
-
-
-def _head(key: str) -> str:
-    return key.split('.')[0] + ('.*' if '.' in key else '')
-
-
-def _seen(state_dict: Mapping) -> str:
-    counts = Counter('.'.join(key.split('.')[:2]) for key in state_dict)
-    return ', '.join(f'{head} ({count})' for head, count in counts.most_common(10))

@@ -2,11 +2,13 @@
 
 import hashlib
 import os.path as osp
+from functools import partial
 from typing import Optional
 
 import torch
 
 from dense_ssl.errors import TransferError
+from dense_ssl.files import write_atomically
 from dense_ssl.version import __version__
 
 from ..checkpoint import Checkpoint, read_checkpoint
@@ -59,7 +61,8 @@ def save_import(imported: Imported, source: str, path: str) -> None:
         ),
     )
     try:
-        torch.save(dict(state_dict=imported.state_dict, meta=meta), path)
+        content = dict(state_dict=imported.state_dict, meta=meta)
+        write_atomically(path, partial(torch.save, content))
     except (OSError, RuntimeError) as error:
         raise TransferError(f'{path} cannot be written: {error}') from error
 

@@ -4,10 +4,11 @@ A layout is recognised by the keys it must and must not have, and converted by
 an ordered list of rules. ``module.`` of a parallel wrapper is gone already.
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Optional
+
+from ..keys import has_match
 
 _RESNET = r'(?=(?:conv1|bn1|layer[1-4]|stem)\.)'
 
@@ -39,13 +40,9 @@ class Layout:
 
     def matches(self, keys: Iterable[str]) -> bool:
         keys = list(keys)
-        return all(_any(keys, pattern) for pattern in self.requires) and not any(
-            _any(keys, pattern) for pattern in self.forbids
+        return all(has_match(keys, pattern) for pattern in self.requires) and not any(
+            has_match(keys, pattern) for pattern in self.forbids
         )
-
-
-def _any(keys: Iterable[str], pattern: str) -> bool:
-    return any(re.match(pattern, key) for key in keys)
 
 
 def _twins(online: str, momentum: str, rules: tuple[Rule, ...]):
@@ -57,7 +54,7 @@ def _twins(online: str, momentum: str, rules: tuple[Rule, ...]):
 
 def _pixpro_mlp(name: str, new: str) -> tuple[Rule, ...]:
     """PixPro's Conv1x1, BN, ReLU, Conv1x1, and the momentum copy's."""
-    rules = ()
+    rules: tuple[Rule, ...] = ()
     for suffix, root in (('', ''), ('_k', 'momentum_encoder.')):
         for old, index in (('linear1', 0), ('bn1', 1), ('linear2', 3)):
             rules += ((rf'{name}{suffix}\.{old}\.', f'{root}{new}.{index}.'),)

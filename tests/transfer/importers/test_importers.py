@@ -139,7 +139,7 @@ def test_unknown_files_say_what_was_seen():
     with pytest.raises(
         TransferError,
         match=r'no known layout.*student\.trunk'
-        r' \(1\d\d\).*--backbone-prefix',
+        r'\.\* \(1\d\d\).*--backbone-prefix',
     ):
         recognise(weights, 'x.pth')
 

@@ -11,8 +11,8 @@ from dense_ssl.cli.build import build_config
 from dense_ssl.cli.clean_errors import clean_errors
 from dense_ssl.errors import UserError
 from dense_ssl.evaluation.knn import knn_accuracy
+from dense_ssl.finetune.check import build_model
 from dense_ssl.finetune.data.paths import check_data_exist
-from dense_ssl.finetune.model import build_model
 from dense_ssl.finetune.run import RANDOM
 from dense_ssl.transfer import prepare_transfer, read_checkpoint
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from .keys import listed
+
 _SHOWN = 8
 
 
@@ -24,7 +26,7 @@ class TransferReport:
     Attributes:
         parts: The filled parts.
         not_filled: Parameters left at their initial values, by module.
-        not_used: Checkpoint keys not used, counted by first name.
+        not_used: Checkpoint keys not used, counted by their first name.
     """
 
     parts: list[PartReport]
@@ -52,15 +54,9 @@ class TransferReport:
             for row in rows
         ]
         if self.not_filled:
-            lines.append(
-                'left at initial values: '
-                + ', '.join(f'{name} ({count:,})' for name, count in self.not_filled.items())
-            )
+            lines.append(f'left at initial values: {listed(self.not_filled)}')
         if self.not_used:
-            lines.append(
-                'in the file, not used: '
-                + ', '.join(f'{name} ({count})' for name, count in self.not_used.items())
-            )
+            lines.append(f'in the file, not used: {listed(self.not_used)}')
         for part in self.parts:
             lines += [f'note, {part.name}: {note}' for note in _shorten(part.notes)]
         return '\n'.join(lines)

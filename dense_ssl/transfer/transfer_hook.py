@@ -1,41 +1,18 @@
 """Filling a downstream model inside a running mmengine ``Runner``."""
 
 from collections.abc import Sequence
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
-from torch import nn
 
-from dense_ssl.errors import TransferError
+from dense_ssl.modules import bare
 from dense_ssl.registry import HOOKS
 
-from .checkpoint import Checkpoint
 from .importers.files import read_any
-from .plan import plan_parts
-from .strict_loading import Transfer, match_parts
+from .plan import prepare_transfer
 
 #: Resolves in every default scope (mmengine imports dotted paths).
 HOOK_TYPE = 'dense_ssl.transfer.PretrainedTransferHook'
-
-
-def prepare_transfer(
-    model: nn.Module,
-    checkpoint: Checkpoint,
-    parts: Union[str, Sequence[str]] = 'auto',
-    network: str = 'online',
-    backbone_prefix: Optional[str] = None,
-) -> Transfer:
-    """Plan and check a transfer into ``model``; nothing is written yet.
-
-    Raises:
-        TransferError: The checkpoint does not fit; the message has the diff.
-    """
-    plan = plan_parts(model, checkpoint.state_dict, parts, network, backbone_prefix)
-    try:
-        return match_parts(model, checkpoint.state_dict, plan)
-    except TransferError as error:
-        raise TransferError(f'{checkpoint.path} -> {type(model).__name__}: {error}') from error
 
 
 @HOOKS.register_module()
@@ -66,7 +43,9 @@ class PretrainedTransferHook(Hook):
         backbone_prefix: Optional[str] = None,
     ) -> None:
         self.checkpoint = checkpoint
-        self.options = dict(parts=parts, network=network, backbone_prefix=backbone_prefix)
+        self.options: dict[str, Any] = dict(
+            parts=parts, network=network, backbone_prefix=backbone_prefix
+        )
         self.provenance: Optional[dict] = None
         self._loaded_from_run = False
 
@@ -83,11 +62,8 @@ class PretrainedTransferHook(Hook):
                 f'weights of {self.checkpoint} are not loaded again.'
             )
             return
-        model = runner.model
-        if is_model_wrapper(model):
-            model = model.module
         checkpoint = read_any(self.checkpoint)
-        report = prepare_transfer(model, checkpoint, **self.options).apply()
+        report = prepare_transfer(bare(runner.model), checkpoint, **self.options).apply()
         runner.logger.info(f'Pre-trained weights of {self.checkpoint} loaded:\n{report}')
         self.provenance = dict(
             checkpoint=str(self.checkpoint),
