@@ -134,7 +134,9 @@ def detector():
         dict(
             type='RetinaNet',
             backbone=dict(type='ResNet', depth=18, base_channels=2, norm_cfg=bn),
-            neck=dict(type='FPN', in_channels=[2, 4, 8, 16], out_channels=4, norm_cfg=bn, num_outs=5),
+            neck=dict(
+                type='FPN', in_channels=[2, 4, 8, 16], out_channels=4, norm_cfg=bn, num_outs=5
+            ),
             bbox_head=dict(type='RetinaHead', num_classes=2, in_channels=4, feat_channels=4),
             _scope_='mmdet',
         )
