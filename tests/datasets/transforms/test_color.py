@@ -7,8 +7,7 @@ from PIL import Image
 from torchvision.transforms import ColorJitter, RandomGrayscale
 
 from dense_ssl.datasets import ColourParams, RandomColour, apply_colour
-
-from .images import blobs
+from tests.datasets.images import blobs
 
 IMG = blobs()
 JITTER = dict(brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1)
