@@ -1,9 +1,14 @@
 """What holds for every test."""
 
+import functools
 import gc
 
 import pytest
+from mmengine.config import utils as config_files
 from mmengine.registry import DefaultScope
+
+# A `mmdet::` base has mmengine read every metafile of mmdet: a second, each time.
+config_files.load = functools.lru_cache(maxsize=None)(config_files.load)
 
 
 def pytest_collection_finish():
