@@ -1,18 +1,18 @@
 """What every pre-training config must agree on with itself, and a step."""
 
-import argparse
 import math
 import re
 from pathlib import Path
 
 import pytest
 import torch
-from dense_ssl.cli.train_options import add_train_arguments, merge_train_arguments
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 import dense_ssl  # noqa: F401
-from dense_ssl.cli import launch
+from dense_ssl.cli.arguments import train_parser
+from dense_ssl.cli.build import build_config, build_runner
+from dense_ssl.engine import LARS
 from dense_ssl.registry import DATASETS, HOOKS, MODELS, OPTIMIZERS
 from tests.engine.runs import Recorder, image_folder
 
@@ -112,7 +112,7 @@ def test_contradictions_are_found(change, fault):
 SMALL = {
     'model.backbone.depth': 18,
     'model.queue_len': 4,
-    'model.neck.in_channels': [64, 128, 256, 512],
+    'model.neck.in_channels': [8, 16, 32, 64],
     'model.neck.out_channels': 16,
     'model.propagation.in_channels': 16,
     'model.region_head.in_channels': 16,
@@ -127,12 +127,9 @@ SMALL = {
 def small_options(cfg: Config) -> dict:
     """Options that make a step of ``cfg`` cheap, its structure kept."""
     options = {
-        'train_dataloader.batch_size': 4,
-        'train_dataloader.num_workers': 0,
-        'train_dataloader.pin_memory': False,
-        'train_cfg.max_epochs': 1,
-        'default_hooks.checkpoint.interval': 1,
-        'view_size': 64,
+        # Left at their defaults in the configs, as the tower's below.
+        'model.backbone.base_channels': 8,
+        'model.backbone.stem_channels': 8,
     }
     has_neck = bool(cfg.model.get('neck'))
     for key, value in SMALL.items():
@@ -142,9 +139,10 @@ def small_options(cfg: Config) -> dict:
             node = node.get(part) or {}
         if last in node:
             options[key] = value
-    # Left at their defaults in the configs.
     if cfg.model.get('tower'):
         options.update({'model.tower.in_channels': 16, 'model.tower.feat_channels': 16})
+    if cfg.model.get('region_head'):
+        options['model.region_head.conv_channels'] = 16
     if 'num_classes' in cfg.model.head:
         options['model.head.in_channels'] = 16
     for name, part in cfg.model.items():
@@ -156,9 +154,22 @@ def small_options(cfg: Config) -> dict:
         if 'in_channels' in part and 'hidden_channels' in part:
             from_stage = not has_neck or name == 'instance_projector'
             options[f'model.{name}.in_channels'] = (
-                16 if name.endswith('predictor') else 512 if from_stage else 16
+                16 if name.endswith('predictor') else 64 if from_stage else 16
             )
     return options
+
+
+def small_runner(name: str, images, work_dir):
+    """The runner of tools/train.py, by the options users have; no checkpoint is saved."""
+    words = [str(ROOT / name), '--work-dir', str(work_dir), '--data', str(images)]
+    words += '--epochs 1 --view-size 64 --batch-size 4 --workers 0'.split()
+    args = train_parser().parse_args(words)
+    options = small_options(load(name))
+    args.cfg_options = {f'+{k}': v for k, v in options.items()}  # some are new keys
+    args.cfg_options['+experiment_name'] = work_dir.name
+    cfg = build_config(args)
+    cfg.default_hooks.checkpoint = None
+    return build_runner(cfg)
 
 
 @pytest.fixture(scope='module')
@@ -166,37 +177,117 @@ def images(tmp_path_factory):
     """Four images of each of two classes; a config may ignore the folders."""
     root = tmp_path_factory.mktemp('pretraining') / 'images'
     for kind in ('a', 'b'):
-        image_folder(root / kind, 2, size=72)
+        image_folder(root / kind, 4, size=72)
     return root
 
 
 @pytest.mark.parametrize('name', CONFIGS + PROJECTS)
-def test_takes_an_iteration(name, images, tmp_path):
-    """By the options and the runner of tools/train.py; four images, one step."""
-    parser = argparse.ArgumentParser()
-    launch.add_common_arguments(parser)
-    add_train_arguments(parser)
-    args = parser.parse_args([str(ROOT / name), '--work-dir', str(tmp_path)])
-    with DefaultScope.overwrite_default_scope('dense_ssl'):
-        cfg = launch.load_config(args.config)
-        args.cfg_options = dict(
-            small_options(cfg), data_root=str(images), experiment_name=tmp_path.name
-        )
-        launch.merge_arguments(cfg, args)
-        merge_train_arguments(cfg, args)
-    runner = launch.build_runner(cfg, launch.prepare_devices(cfg))
-    recorder = Recorder()
+def test_takes_two_iterations(name, images, tmp_path):
+    """Of four images each; that is one step where gradients are accumulated."""
+    runner = small_runner(name, images, tmp_path)
+    recorder, model = Recorder(), runner.model
     runner.register_hook(recorder)
+    before = {key: value.clone() for key, value in model.named_parameters()}
     runner.train()
-    (loss,) = recorder.losses
-    assert math.isfinite(loss)
-    state = torch.load(tmp_path / 'epoch_1.pth', weights_only=False)['state_dict']
+    assert len(recorder.losses) == 2 and all(map(math.isfinite, recorder.losses))
     tracked = [
-        value
-        for key, value in state.items()
-        if key.startswith('backbone.') and key.endswith('num_batches_tracked')
+        m.num_batches_tracked
+        for m in model.backbone.modules()
+        if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)
     ]
-    assert len(tracked) == 20 and all(value >= 1 for value in tracked)
+    assert len(tracked) == 20 and all(value >= 2 for value in tracked)
+    after = dict(model.named_parameters())
+    moved = ['backbone.conv1.weight']
+    if momentum_encoder := getattr(model, 'momentum_encoder', None):
+        assert momentum_encoder.num_updates == (1 if '-accum' in name else 2)
+        # of the next step: the end of the schedule
+        assert recorder.momenta[-1] == runner.cfg.model.get('end_momentum', recorder.momenta[0])
+        moved.append('momentum_encoder.backbone.conv1.weight')
+    for key in moved:
+        assert not torch.equal(before[key], after[key]), key
+    optimizer = runner.optim_wrapper.optimizer
+    if name.startswith('pixpro') and isinstance(optimizer, LARS):
+        for group in optimizer.param_groups:
+            (p,) = group['params']
+            assert group['weight_decay'] == (0.0 if p.dim() == 1 else 1e-5)
+        assert optimizer.exclude_1d
+    if name.startswith('mcl'):
+        sizes = [64, 32, 16, 8] * 2 if 'direct' in name else [64] * 8
+        views = runner.train_dataloader.dataset[0]['inputs']
+        assert [view.shape[-1] for view in views] == sizes
+
+
+PIXPRO = [name for name in CONFIGS if name.startswith('pixpro')]
+
+
+def test_the_pixpro_family_is_complete():
+    required = [
+        f'pixpro/{method}_resnet50_8xb128-coslr-{schedule}.py'
+        for method, schedules in {
+            'pixpro': ('100e_in1k', '400e_in1k', '800e_coco'),
+            'pixpro-inst': ('100e_in1k',),
+            'pixcontrast': ('100e_in1k', '800e_coco'),
+            'pixpro-fpn': ('100e_in1k',),
+            'pixpro-fpn-head': ('100e_in1k',),
+        }.items()
+        for schedule in schedules
+    ]
+    assert set(required) <= set(PIXPRO)
+
+
+def one_of_each_model(names) -> list:
+    """The first config of each model."""
+    return list({str(load(name).model): name for name in reversed(names)}.values())
+
+
+GRIDS = {
+    'fpn': [(28, 28), (28, 28), (14, 14), (7, 7)],
+    'fpn-head': 2 * [(28, 28), (14, 14), (7, 7), (4, 4)],
+}
+
+
+@pytest.mark.parametrize('name', one_of_each_model(PIXPRO))
+def test_real_sizes_fit_together(name):
+    """The configured networks on tensors of full size without numbers."""
+    cfg = load(name)
+    if cfg.model.type == 'DenseCL':
+        return
+    with DefaultScope.overwrite_default_scope('dense_ssl'):
+        model = MODELS.build(cfg.model).to('meta')
+    image = torch.empty(4, 3, 224, 224, device='meta')
+    variant = Path(name).stem.split('_')[0].partition('-')[2]
+    for networks in (model, model.momentum_encoder):
+        encoding = model.encode(networks, image)
+        grids = [tuple(model.predict(c).shape) for c in encoding.cells]
+        assert grids == [(4, 256, *size) for size in GRIDS.get(variant, [(7, 7)])]
+    if variant == 'inst':
+        assert model.instance_predictor(encoding.image).shape[1] == 256
+
+
+@pytest.mark.parametrize('name', PIXPRO)
+def test_pixpro_mixes_precision_where_there_are_gpus(name):
+    amp = '8xb128' in name
+    assert load(name).optim_wrapper.type == ('AmpOptimWrapper' if amp else 'OptimWrapper')
+
+
+def test_mcl_as_published():
+    cfg = load('mcl/mcl_resnet50_32xb128-coslr-100e_in1k.py')
+    multi_view = cfg.train_dataloader.dataset.pipeline[1]
+    assert multi_view.num_views == [4, 4]
+    for pipeline, blur, solarise in zip(multi_view.transforms, (1, 0.1), (0, 0.2)):
+        assert pipeline[0].crop_ratio_range == (0.2, 1.0)
+        assert pipeline[2].blur_prob == blur
+        assert pipeline[2].solarize_prob == solarise
+    model = MODELS.build(cfg.model)
+    convs = [m.weight.shape for m in model.region_head.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert convs == [(256, 256, 3, 3)] * 4
+    assert model.levels.counts(128) == (128, 32, 8, 4)
+    assert model.head.weights == (1 / 2, 1 / 4, 1 / 8, 1 / 8)
+    shapes = {n: tuple(p.shape) for n, p in model.named_parameters()}
+    assert shapes['region_head.mlp.fc0.weight'] == (2048, 256)
+    assert shapes['region_head.mlp.fc1.weight'] == (256, 2048)
+    assert shapes['predictors.3.fc0.weight'] == (2048, 256)
+    assert 'neck.lateral_convs.0.conv.bias' not in shapes
 
 
 @pytest.mark.parametrize('name', CONFIGS)
@@ -209,16 +300,8 @@ def test_every_part_exists(name):
     assert OPTIMIZERS.get(cfg.optim_wrapper.optimizer.type)
     hooks = [h['type'] for h in cfg.custom_hooks]
     assert all(HOOKS.get(h) for h in hooks)
-    assert {'EpochSeedHook', 'MomentumUpdateHook'} <= set(hooks)
+    assert cfg.runner_type == 'dense_ssl.DenseRunner'
     assert not cfg.train_dataloader.persistent_workers
-
-
-@pytest.mark.parametrize('name', [n for n in CONFIGS if '_folder' in n])
-def test_folder_configs_take_any_number_of_images(name):
-    cfg = load(name)
-    for hook in cfg.custom_hooks:
-        if hook['type'] == 'QueueLengthHook' and 'queue_len' in cfg.model:
-            assert hook['if_longer'] == 'fit'
 
 
 @pytest.mark.parametrize('method', ['densecl', 'pixpro', 'mcl'])

@@ -25,6 +25,7 @@ FIGURES = dict(
     IoUMetric=lambda metric: ['mIoU', 'aAcc'],
     Accuracy=lambda metric: ['accuracy/top1', 'accuracy/top5'],
 )
+NARROW = dict(base_channels=8, stem_channels=8)  # instead of 64
 
 
 @pytest.fixture(scope='module')
@@ -34,13 +35,14 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def backbone(tmp_path_factory):
-    """Path of a checkpoint with a ResNet of a depth, written once."""
+    """Path of a checkpoint with a config's ResNet, written once."""
     folder = tmp_path_factory.mktemp('checkpoints')
 
-    def path(depth):
-        file = folder / f'resnet{depth}.pth'
+    def path(cfg):
+        widths = {key: value for key, value in cfg.model.backbone.items() if key in NARROW}
+        file = folder / f'resnet{cfg.model.backbone.depth}{"-narrow" * bool(widths)}.pth'
         if not file.is_file():
-            weights = prefixed('backbone.', resnet(depth).state_dict())
+            weights = prefixed('backbone.', resnet(cfg.model.backbone.depth, **widths).state_dict())
             torch.save(dict(state_dict=weights), file)
         return file
 
@@ -76,7 +78,19 @@ def shrunk(path, tmp_path, data):
             path, tmp_path, small_depth=18 if depth == 50 else depth, cfg_options=changes, **kwargs
         )
     )
+    if not cfg.model.get('roi_head', {}).get('shared_head'):  # mmdet's knows one width
+        cfg.model.backbone.update(NARROW)
+        for part in dicts(cfg.model):
+            for key in ('in_channels', 'out_channels'):
+                part.update({key: narrow(part[key])} if key in part else {})
     return given, cfg
+
+
+def narrow(channels):
+    """Of a narrow backbone; --small leaves no others of that size."""
+    if isinstance(channels, (list, tuple)):
+        return [narrow(each) for each in channels]
+    return channels // 8 if channels >= 64 else channels
 
 
 def heads(cfg):
@@ -112,7 +126,7 @@ def test_takes_a_step_and_validates(path, tmp_path, data, backbone):
     assert heads(cfg) == heads(given)
     from dense_ssl.finetune import fine_tune
 
-    checkpoint = backbone(cfg.model.backbone.depth)
+    checkpoint = backbone(cfg)
     metrics = fine_tune(cfg, str(checkpoint), strict_recipe=True)
     for name in expected_figures(cfg):
         assert math.isfinite(metrics[name]), name

@@ -71,11 +71,6 @@ def test_segmentors(tmp_path, name):
     )
     assert 'mIoU' in metrics
     assert cfg.train_dataloader.dataset.type == 'BaseSegDataset'
-    if name.startswith('linear'):
-        saved = torch.load(tmp_path / 'work' / 'iter_1.pth', weights_only=False)['state_dict']
-        given = torch.load(tmp_path / 'x.pth')
-        for key, value in given.items():  # frozen, statistics too
-            assert torch.equal(saved[key], value), key
 
 
 def test_cityscapes_layout_serves_other_recipes_too(tmp_path):

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from dense_ssl.registry import MODELS
+from tests.models.tiny import samples
 
 from .test_pixpro import BOXES, total
-from .tiny import samples
 
 mmdet = pytest.importorskip('mmdet')
 

@@ -19,8 +19,7 @@ from dense_ssl.datasets import (
     flip_box,
 )
 from tests.data_paths import shared_fixtures
-
-from .images import blobs
+from tests.datasets.images import blobs
 
 sides = st.integers(1, 70)
 

@@ -11,11 +11,10 @@ from torch import nn
 from dense_ssl.models import DenseCL
 from dense_ssl.models.batch_shuffle import BatchShuffle
 from dense_ssl.models.networks.dense_projector import DenseProjection
-
-from ..canonical import normal, unit
-from ..data_paths import shared_fixtures
-from ..distributed import run_distributed
-from .tiny import densecl, samples
+from tests.canonical import normal, unit
+from tests.data_paths import shared_fixtures
+from tests.distributed import run_distributed
+from tests.models.tiny import densecl, samples
 
 
 class Given(DenseCL):

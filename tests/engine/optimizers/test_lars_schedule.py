@@ -9,9 +9,9 @@ from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 
-from ..data_paths import shared_fixtures
+from tests.data_paths import shared_fixtures
 
-SCHEDULES = Path(__file__).parents[2] / 'configs/_base_/schedules'
+SCHEDULES = Path(__file__).parents[3] / 'configs/_base_/schedules'
 
 
 def rates(schedulers, lr, epochs, epoch_length):

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from dense_ssl.models.networks import PixelPropagation
 from dense_ssl.registry import MODELS
-
-from ..canonical import fill, normal
-from ..data_paths import shared_fixtures
+from tests.canonical import fill, normal
+from tests.data_paths import shared_fixtures
 
 
 def slow_propagation(x, value, gamma, clamp):

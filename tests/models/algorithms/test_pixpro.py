@@ -11,8 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dense_ssl.engine import LARS
 from dense_ssl.registry import MODELS
-
-from .tiny import samples
+from tests.models.tiny import samples
 
 PROJECTOR = dict(type='PixelProjector', in_channels=8, hidden_channels=16, out_channels=6)
 INSTANCE = dict(instance_projector=PROJECTOR, instance_predictor=dict(PROJECTOR, in_channels=6))

@@ -12,9 +12,8 @@ from mmpretrain.engine.optimizers import LARS as MMPretrainLARS
 from torch import nn
 
 from dense_ssl.engine import LARS
-
-from ..canonical import normal
-from ..data_paths import shared_fixtures
+from tests.canonical import normal
+from tests.data_paths import shared_fixtures
 
 SHAPES = dict(
     conv=(8, 4, 3, 3),

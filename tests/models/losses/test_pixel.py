@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from dense_ssl.models.correspondence import GeometricCorrespondence, ViewMap
 from dense_ssl.models.heads import PixelConsistencyHead, PixelContrastHead
 from dense_ssl.models.losses import unit_cells
-
-from ..canonical import normal, unit
-from ..data_paths import shared_fixtures
+from tests.canonical import normal, unit
+from tests.data_paths import shared_fixtures
 
 COORDINATE = st.floats(0, 1, width=32)
 BOX = st.tuples(COORDINATE, COORDINATE, COORDINATE, COORDINATE)

@@ -9,8 +9,7 @@ from torchvision.transforms import ColorJitter, RandomGrayscale
 from dense_ssl import datasets
 from dense_ssl.datasets import ColorParams, RandomColor, apply_color
 from dense_ssl.registry import DATASETS, TRANSFORMS
-
-from .images import blobs
+from tests.datasets.images import blobs
 
 IMG = blobs()
 JITTER = dict(brightness=0.4, contrast=0.4, saturation=0.2, hue=0.1)
