@@ -22,9 +22,9 @@ from tests.engine.runs import CONFIGS, Recorder
 DATA = Path(__file__).resolve().parents[1] / 'data' / 'old_checkpoints'
 FIGURES = json.loads((DATA / 'figures.json').read_text())
 TODAY = dict(
-    densecl='densecl/densecl_resnet50_8xb32-coslr-200e_folder.py',
-    pixpro='pixpro/pixpro_resnet50_8xb128-coslr-100e_folder.py',
-    mcl='mcl/mcl_resnet50_8xb128-coslr-100e_folder.py',
+    densecl='densecl/densecl_resnet50_8xb32-coslr-200e_in1k.py',
+    pixpro='pixpro/pixpro_resnet50_8xb128-coslr-100e_in1k.py',
+    mcl='mcl/mcl_resnet50_8xb128-coslr-100e_in1k.py',
 )
 
 

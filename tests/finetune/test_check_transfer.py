@@ -117,7 +117,7 @@ def test_a_recipe_that_costs_accuracy(check, weights):
 
 def test_training_runs_the_same_check(tmp_path, weights):
     pytest.importorskip('mmdet')
-    from dense_ssl.cli.finetune_options import load_config
+    from dense_ssl.cli.config import load_config
     from dense_ssl.finetune import fine_tune
     from dense_ssl.transfer import TransferError
 

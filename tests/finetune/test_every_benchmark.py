@@ -67,7 +67,7 @@ def shrunk(path, tmp_path, data):
     changes = {
         '+experiment_name': tmp_path.name,
         'data_root': str(data / root),
-        'default_hooks.checkpoint.save_optimizer': False,
+        '+default_hooks.checkpoint.save_optimizer': False,
     }
     if given.model.get('roi_head'):  # fewer regions of interest
         changes.update(

@@ -16,9 +16,8 @@ def load(path):
 
 @lru_cache(None)
 def read(path):
-    from dense_ssl.cli.finetune_options import load_config
-
     import dense_ssl  # noqa: F401  (lets `mmseg::` bases resolve)
+    from dense_ssl.cli.config import load_config
     from dense_ssl.finetune.small import make_small
 
     scope = dict(mmdetection='mmdet', mmsegmentation='mmseg')
@@ -95,7 +94,7 @@ def test_voc_detection_is_detectron2s():
 
 
 def stock(name):
-    from dense_ssl.cli.finetune_options import load_config
+    from dense_ssl.cli.config import load_config
 
     pytest.importorskip('mmdet')
     return load_config(name)

@@ -5,9 +5,9 @@ import json
 import mmcv
 import numpy as np
 import pytest
-from dense_ssl.cli.merge_options import merge_options
 from mmengine.config import Config
 
+from dense_ssl.cli.options import merge_options
 from dense_ssl.finetune import edits as adjust
 from dense_ssl.finetune.data.coco import hold_out, read_annotations
 from dense_ssl.finetune.data.label_maps import check_labels, parse_classes, use_segmentation_data
