@@ -19,7 +19,7 @@ from dense_ssl.registry import HOOKS
 
 from ..distributed import run_distributed
 from ..models.tiny_mcl import mcl_config
-from .runs import CONFIGS, Recorder, config, image_folder, train
+from .runs import CONFIGS, NUMBERS, Recorder, config, image_folder, train
 
 DENSECL = 'densecl/densecl_resnet50_8xb32-coslr-200e_folder.py'
 PIXPRO = 'pixpro/pixpro_resnet50_8xb128-coslr-100e_folder.py'
@@ -59,7 +59,7 @@ def recipe(name, images, work_dir, *arguments):
 def train_fast(cfg):
     """As train(), by the runner that the options choose."""
     assert cfg.runner_type == 'dense_ssl.FastRunner'
-    cfg.experiment_name = f'run_{np.random.randint(1 << 60)}'
+    cfg.experiment_name = f'run_{next(NUMBERS)}'
     runner = RUNNERS.build(cfg)
     recorder = Recorder()
     runner.register_hook(recorder)
