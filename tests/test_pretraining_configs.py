@@ -211,6 +211,9 @@ def test_takes_two_iterations(name, images, tmp_path):
             (p,) = group['params']
             assert group['weight_decay'] == (0.0 if p.dim() == 1 else 1e-5)
         assert optimizer.exclude_1d
+    if 'mcl' in name:
+        assert {'neck.fpn_convs.0.bn.bias', 'region_head.convs.1.conv.weight'} <= before.keys()
+        assert all(0 < x < 50 for x in recorder.losses)
     if name.startswith('mcl'):
         sizes = [64, 32, 16, 8] * 2 if 'direct' in name else [64] * 8
         views = runner.train_dataloader.dataset[0]['inputs']

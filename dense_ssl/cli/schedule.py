@@ -97,12 +97,8 @@ def _intervals(cfg: Config, unit: str, new: int) -> None:
         return
     if hooks.get('logger'):
         hooks['logger']['interval'] = max(1, min(hooks['logger'].get('interval', 50), new // 10))
-    kept = []
     for hook in cfg.get('custom_hooks') or []:
         if str(hook['type']).endswith('PreciseBatchNormHook'):
-            # A twentieth of the run; of fewer the running average is better.
-            hook['iterations'] = min(hook['iterations'], new // 20)
-            if hook['iterations'] < 20:
-                continue
-        kept.append(hook)
-    cfg.custom_hooks = kept
+            # A twentieth of the run; of fewer than 20 the running average is better.
+            count = min(hook['iterations'], new // 20)
+            hook['iterations'] = count if count >= 20 else 0

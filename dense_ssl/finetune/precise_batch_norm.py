@@ -22,24 +22,24 @@ class PreciseBatchNormHook(Hook):
     iteration-based training has no end.
 
     Args:
-        iterations: Batches to average over.
+        iterations: Batches to average over; 0 leaves them as training did.
     """
 
     # Before the checkpoint is saved, so that it has the same statistics.
     priority = 'ABOVE_NORMAL'
 
     def __init__(self, iterations: int = 200) -> None:
-        if iterations < 1:
-            raise UserError(
-                f'iterations={iterations} must be positive; leave the hook out instead.'
-            )
+        if iterations < 0:
+            raise UserError(f'iterations={iterations} must not be negative; 0 averages nothing.')
         self.iterations = iterations
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         loop = runner.train_loop
         last = runner.iter + 1 == loop.max_iters
-        if runner.val_loop is None or not (
-            last or self.every_n_train_iters(runner, loop.val_interval)
+        if (
+            not self.iterations
+            or runner.val_loop is None
+            or not (last or self.every_n_train_iters(runner, loop.val_interval))
         ):
             return
         # A run shorter than the average is one for trying things out.

@@ -94,7 +94,7 @@ def loader_of(name, root, **options):
 def test_batch_from_folder_to_model(tmp_path, recipe):
     write_images(tmp_path, 10)
     torch.manual_seed(0)
-    loader, cfg = loader_of(f'folder_{recipe}', tmp_path)
+    loader, cfg = loader_of(f'imagenet_{recipe}', tmp_path)
     preprocessor = MODELS.build(cfg.data_preprocessor)
     batches = [preprocessor(batch, True) for batch in loader]
     assert len(batches) == 2  # the rest of 10 is dropped
@@ -122,7 +122,7 @@ def test_boxes_stay_with_their_views(tmp_path):
         )
     color = 'train_dataloader.dataset.pipeline.1.transforms.0.1.'
     loader, _ = loader_of(
-        'folder_mocov2',
+        'imagenet_mocov2',
         tmp_path,
         **{f'{color}{p}_prob': 0.0 for p in ('jitter', 'grayscale', 'blur')},
     )
@@ -139,7 +139,7 @@ def test_boxes_stay_with_their_views(tmp_path):
 def test_views_may_differ_in_size(tmp_path):
     write_images(tmp_path, 4)
     loader, _ = loader_of(
-        'folder_byol',
+        'imagenet_byol',
         tmp_path,
         **{'train_dataloader.dataset.pipeline.1.transforms.1.0.scale': (10, 12)},
     )
@@ -152,7 +152,7 @@ def test_same_seed_same_batches(tmp_path):
     runs = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
-        loader, _ = loader_of('folder_mocov2', tmp_path)
+        loader, _ = loader_of('imagenet_mocov2', tmp_path)
         runs.append(torch.cat([v for b in loader for v in b['inputs']]))
     assert (runs[0] == runs[1]).all()
     assert (runs[0] != runs[2]).any()
@@ -215,7 +215,7 @@ class TestRecipes:
         assert views.view_size == 224
         return views
 
-    @pytest.mark.parametrize('data', ['imagenet', 'coco', 'folder'])
+    @pytest.mark.parametrize('data', ['imagenet', 'coco'])
     def test_mocov2(self, data):
         views = self.pipeline(f'{data}_mocov2')
         assert views.num_views == [2]
@@ -224,7 +224,7 @@ class TestRecipes:
         assert flip == dict(type='RandomFlipWithBox', prob=0.5)
         assert color == dict(type='RandomColor', saturation=0.4, blur_prob=0.5, **self.JITTER)
 
-    @pytest.mark.parametrize('data', ['imagenet', 'coco', 'folder'])
+    @pytest.mark.parametrize('data', ['imagenet', 'coco'])
     def test_byol(self, data):
         views = self.pipeline(f'{data}_byol')
         assert views.num_views == [1, 1]
@@ -242,11 +242,8 @@ class TestRecipes:
             )
 
     def test_folders(self):
-        roots = [
-            Config.fromfile(CONFIGS / f'{d}_byol.py').data_root
-            for d in ('imagenet', 'coco', 'folder')
-        ]
-        assert roots == ['data/imagenet/train', 'data/coco/train2017', 'data/images']
+        roots = [Config.fromfile(CONFIGS / f'{d}_byol.py').data_root for d in ('imagenet', 'coco')]
+        assert roots == ['data/imagenet/train', 'data/coco/train2017']
 
 
 class TestPreprocessor:
@@ -279,6 +276,6 @@ class TestPreprocessor:
 
 def test_real_images():
     loader, _ = loader_of(
-        'folder_byol', shared_data() / 'unlabelled', **{'train_dataloader.dataset.indices': 16}
+        'imagenet_byol', shared_data() / 'unlabelled', **{'train_dataloader.dataset.indices': 16}
     )
     assert sum(len(batch['data_samples']) for batch in loader) == 16

@@ -23,7 +23,7 @@ from tests.engine import runs
 from .images import blobs, cut, write_images
 
 LOAD = [dict(type='LoadRGBImage')]
-CONFIG = Path(__file__).parents[2] / 'configs/_base_/datasets/folder_mocov2.py'
+CONFIG = Path(__file__).parents[2] / 'configs/_base_/datasets/imagenet_mocov2.py'
 
 
 @pytest.fixture

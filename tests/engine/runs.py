@@ -1,5 +1,6 @@
 """Short real training runs on a folder of random images."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,9 @@ from PIL import Image
 from ..models import tiny  # noqa: F401  (registers TinyBackbone)
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+# Random names would come again, for runs seed all generators: mmengine would then add one run's
+# log to another's.
+NUMBERS = itertools.count()
 
 
 def image_folder(root: Path, count: int, size: int = 24) -> Path:
@@ -64,7 +68,7 @@ def config(name: str, data_root, work_dir, epochs=2, **options) -> Config:
 
 def train(cfg: Config) -> tuple:
     """Run ``cfg``; returns the runner and what was recorded."""
-    cfg.experiment_name = f'run_{np.random.randint(1 << 60)}'
+    cfg.experiment_name = f'run_{next(NUMBERS)}'
     runner = Runner.from_cfg(cfg)
     recorder = Recorder()
     runner.register_hook(recorder)

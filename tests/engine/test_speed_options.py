@@ -18,7 +18,7 @@ from dense_ssl.registry import HOOKS
 
 from ..distributed import run_distributed
 from ..models.tiny_mcl import mcl_config
-from .runs import CONFIGS, Recorder, config, image_folder, train
+from .runs import CONFIGS, NUMBERS, Recorder, config, image_folder, train
 
 DENSECL = 'densecl/densecl_resnet50_8xb32-coslr-200e_in1k.py'
 PIXPRO = 'pixpro/pixpro_resnet50_8xb128-coslr-100e_in1k.py'
@@ -55,7 +55,7 @@ def recipe(name, images, work_dir, *arguments):
 
 def train_fast(cfg):
     """As train(), by the runner that the options choose."""
-    cfg.experiment_name = f'run_{np.random.randint(1 << 60)}'
+    cfg.experiment_name = f'run_{next(NUMBERS)}'
     runner = RUNNERS.build(cfg)
     recorder = Recorder()
     runner.register_hook(recorder)

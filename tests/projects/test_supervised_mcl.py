@@ -4,16 +4,11 @@ from math import exp, log
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmpretrain.structures import DataSample
 
 from dense_ssl.registry import MODELS
 from projects.supervised_mcl.supervised_mcl import CellClassificationHead, SameClassContrastHead
-from tests.configs.test_mcl import shrink
-from tests.engine.runs import CONFIGS, image_folder, train
 from tests.models.tiny_mcl import mcl_config, randomise, views
-
-FOLDER = CONFIGS.parent / 'projects/supervised_mcl/configs'
 
 
 def samples(classes):
@@ -98,19 +93,3 @@ def test_bad_labels_are_explained():
         classifier().loss(views(number=4), [DataSample()] * 3)
     with pytest.raises(ValueError, match='head.weights'):
         classifier(head=CellClassificationHead(3, 4, weights=(1,)))
-
-
-@pytest.mark.parametrize('name', sorted(p.name for p in FOLDER.glob('*.py')))
-def test_configs_train_on_a_folder_for_each_class(name, tmp_path):
-    for kind in ('cats', 'dogs'):
-        image_folder(tmp_path / 'images' / kind, 4)
-    cfg = Config.fromfile(FOLDER / name)
-    cfg = shrink(cfg, tmp_path / 'images', tmp_path)
-    if 'classify' in name:
-        cfg.model.pop('predictor')
-        cfg.model.head.update(num_classes=2, in_channels=4)
-    runner, recorder = train(cfg)
-    assert len(recorder.losses) == 2
-    assert all(0 < x < 50 for x in recorder.losses)
-    keys = set(runner.model.state_dict())
-    assert {'neck.fpn_convs.0.bn.bias', 'region_head.convs.1.conv.weight'} <= keys

@@ -13,10 +13,11 @@ import argparse
 import sys
 
 import torch
-from dense_ssl.cli.device_color import leave_colors_to_device
 from measuring import add_arguments, begin, medians, report
 from mmengine.config import Config, DictAction
 from train_step import AMP, Step
+
+from dense_ssl.engine.device_color import leave_colors_to_device
 
 SWITCHES = ('plain', 'channels-last', 'compile', *AMP)
 

@@ -23,13 +23,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import released_pipeline as released
-from dense_ssl.cli.device_color import leave_colors_to_device
 from figures import bar_chart
 from measuring import add_arguments, begin, medians, report
 from mmengine.config import Config
 from pictures import write_pictures
 
 from dense_ssl.datasets import collate_views, read_rgb
+from dense_ssl.engine.device_color import leave_colors_to_device
 from dense_ssl.registry import DATASETS, MODELS
 
 BASES = Path(__file__).resolve().parents[2] / 'configs/_base_/datasets'

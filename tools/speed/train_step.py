@@ -21,7 +21,6 @@ import statistics
 import sys
 
 import torch
-from dense_ssl.cli.device_color import leave_colors_to_device
 from figures import bar_chart
 from measuring import add_arguments, begin, medians, report
 from mmengine.config import Config, DictAction
@@ -30,6 +29,7 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from passes import Breakdown, record_passes, replay
 
+from dense_ssl.engine.device_color import leave_colors_to_device
 from dense_ssl.registry import MODELS, TRANSFORMS
 
 AMP = dict(fp16=torch.float16, bf16=torch.bfloat16)
