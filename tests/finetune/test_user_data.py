@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
-from dense_ssl.cli.options import merge_options
 from dense_ssl.finetune import edits as adjust
 from dense_ssl.finetune.data.coco import hold_out, read_annotations
 from dense_ssl.finetune.data.label_maps import check_labels, parse_classes, use_segmentation_data
@@ -189,8 +188,3 @@ def test_scale_keeps_the_recipes_ratios():
     adjust.set_scale(cfg, 200, 100)
     scales = cfg.train_dataloader.dataset.pipeline[0].scales
     assert scales == [(200, 80), (200, 100)]
-
-
-def test_a_misspelt_option_is_named():
-    with pytest.raises(TransferError, match='Did you mean model?'):
-        merge_options(Config(dict(model={})), {'modle.depth': 18})

@@ -34,9 +34,9 @@ from dense_ssl.registry import DATASETS, MODELS
 
 BASES = Path(__file__).resolve().parents[2] / 'configs/_base_/datasets'
 RECIPES = dict(
-    mocov2=('folder_mocov2.py', released.mocov2),
-    byol=('folder_byol.py', released.byol),
-    mcl=('folder_mcl.py', released.mcl),
+    mocov2=('imagenet_mocov2.py', released.mocov2),
+    byol=('imagenet_byol.py', released.byol),
+    mcl=('imagenet_mcl.py', released.mcl),
     mcl_direct=('imagenet_mcl_direct.py', released.mcl),
 )
 
