@@ -81,6 +81,19 @@ FORMER_MODULES = {
     'transfer.segmentation': 'finetune.mmseg_parts',
 }
 
+#: What in them has another name now.
+FORMER_NAMES = {
+    'ColourParams': 'ColorParams',
+    'FastRunner': 'DenseRunner',
+    'MomentumScheduleHook': 'MomentumUpdateHook',
+    'RandomColour': 'RandomColor',
+    'UnlabelledImages': 'UnlabeledImages',
+    'apply_colour': 'apply_color',
+    'batch_colour': 'batch_color',
+    'leave_colours_to_device': 'leave_colors_to_device',
+    'settle_devices': 'settle_processes',
+}
+
 
 def current_config(path: str) -> str:
     """``path``, or what a config of version 0.1 is called now."""
@@ -109,6 +122,7 @@ class _FormerModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         warnings.warn(f'{module.__name__} is now {new}', DeprecationWarning, stacklevel=2)
         names = vars(importlib.import_module(new))
         vars(module).update({k: v for k, v in names.items() if not k.startswith('__')})
+        vars(module).update({old: names[k] for old, k in FORMER_NAMES.items() if k in names})
         module.__path__ = []  # a folder of modules it may have been
 
 

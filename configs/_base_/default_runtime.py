@@ -11,8 +11,9 @@ default_hooks = dict(
 )
 
 # Beside these the runner adds what pre-training cannot do without: FitCheckHook
-# (batch, data, queues), ExactResumeHook and MomentumUpdateHook.
-custom_hooks = [dict(type='DataWaitHook')]
+# (batch, data, queues), MomentumUpdateHook, and ExactResumeHook where a list of
+# one's own leaves it out.
+custom_hooks = [dict(type='DataWaitHook'), dict(type='ExactResumeHook')]
 runner_type = 'dense_ssl.DenseRunner'
 
 env_cfg = dict(

@@ -5,7 +5,14 @@ from typing import Optional
 
 from .options import OptionAction
 
-__all__ = ['add_arguments', 'add_label_arguments', 'finetune_parser', 'test_parser', 'train_parser']
+__all__ = [
+    'add_arguments',
+    'add_label_arguments',
+    'add_weight_arguments',
+    'finetune_parser',
+    'test_parser',
+    'train_parser',
+]
 
 
 def train_parser(description: Optional[str] = None) -> argparse.ArgumentParser:
@@ -40,17 +47,7 @@ def finetune_parser(description: Optional[str] = None) -> argparse.ArgumentParse
         metavar='FILE',
         help='pre-training checkpoint as it is, or the word "random"',
     )
-    parser.add_argument(
-        '--init-parts',
-        '--parts',
-        default='auto',
-        metavar='A,B',
-        help='auto, or names with commas: backbone,neck,region_head',
-    )
-    parser.add_argument('--network', choices=['online', 'momentum'], default='online')
-    parser.add_argument(
-        '--backbone-prefix', help='where the backbone lies in a file that is not ours'
-    )
+    add_weight_arguments(parser)
     add_label_arguments(parser)
     parser.add_argument(
         '--accept-recipe',
@@ -173,6 +170,21 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
         '--no-persistent-workers',
         action='store_true',
         help='start data loader workers anew every epoch',
+    )
+
+
+def add_weight_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which weights of a pre-training checkpoint go into a downstream model."""
+    parser.add_argument(
+        '--init-parts',
+        '--parts',
+        default='auto',
+        metavar='A,B',
+        help='auto, or names with commas: backbone,neck,region_head',
+    )
+    parser.add_argument('--network', choices=['online', 'momentum'], default='online')
+    parser.add_argument(
+        '--backbone-prefix', help='where the backbone lies in a file that is not ours'
     )
 
 

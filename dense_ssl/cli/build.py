@@ -18,13 +18,14 @@ from dense_ssl.finetune.small import make_small
 from . import edits
 from .config import load_config
 from .options import flatten, merge_options
-from .schedule import set_length
+from .schedule import fit_cosines, set_length, whole_cosines
 
 __all__ = ['apply_training', 'build_config', 'build_runner', 'require_test_loop', 'start_from']
 
 #: Keys that stand for a flag: they are in people's scripts.
 _ALIASES = {
     'data_root': 'data',
+    'work_dir': 'work_dir',
     'view_size': 'view_size',
     'train_cfg.max_epochs': 'epochs',
     'train_cfg.max_iters': 'iters',
@@ -34,7 +35,7 @@ _ALIASES = {
 def build_config(args: argparse.Namespace) -> Config:
     """The config that a tool's arguments ask for.
 
-    What they change comes first, then ``--cfg-options``, which win.
+    What flags change comes first, then ``--cfg-options``, which win.
 
     Args:
         args: Of a parser with :func:`~.arguments.add_arguments` and any of the others.
@@ -48,10 +49,12 @@ def build_config(args: argparse.Namespace) -> Config:
     _take_aliases(cfg, args, options)
     _set_up(cfg, args)
     _apply(cfg, args)
+    apply_training(cfg, args)
+    whole = whole_cosines(cfg)
     merge_options(cfg, options)
+    fit_cosines(cfg, whole, options)
     if any(key.lstrip('+') == 'model.queue_len' for key in options):
         _keep_queue(cfg)
-    apply_training(cfg, args)
     leave_out_absent_metrics(cfg)
     return cfg
 
@@ -60,15 +63,17 @@ def _take_aliases(cfg: Config, args: argparse.Namespace, options: dict[str, Any]
     """Move options that stand for flags to ``args``, in place."""
     other_loop = {'train_cfg.type', 'train_cfg.by_epoch', 'train_cfg'} & options.keys()
     for key, flag in _ALIASES.items():
-        if key not in options or not hasattr(args, flag):
+        given = next((k for k in (key, f'+{key}') if k in options), None)
+        if given is None or not hasattr(args, flag):
             continue
         if key.startswith('train_cfg') and (other_loop or key[10:] not in cfg.train_cfg):
             continue
+        value, name = options.pop(given), f'--{flag.replace("_", "-")}'
+        if value is None:
+            raise UserError(f'--cfg-options {key}={value}: a value is needed.')
         if getattr(args, flag) is not None:
-            raise UserError(
-                f'--{flag.replace("_", "-")} and --cfg-options {key} say the same: give one.'
-            )
-        setattr(args, flag, options.pop(key))
+            raise UserError(f'{name} and --cfg-options {key} say the same: give one.')
+        setattr(args, flag, value)
 
 
 def _set_up(cfg: Config, args: argparse.Namespace) -> None:
@@ -78,7 +83,7 @@ def _set_up(cfg: Config, args: argparse.Namespace) -> None:
     name = osp.splitext(osp.basename(args.config))[0]
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or osp.join('work_dirs', name)
     _check_work_dir(cfg.work_dir)
-    cfg.runner_type = 'dense_ssl.DenseRunner'
+    cfg.setdefault('runner_type', 'dense_ssl.DenseRunner')
 
 
 def _check_work_dir(path: str) -> None:
@@ -125,7 +130,7 @@ def _keep_queue(cfg: Config) -> None:
 
 
 def apply_training(cfg: Config, args: argparse.Namespace) -> None:
-    """What needs the config as it will be."""
+    """How to train and to load, apart from lengths and sizes."""
     if args.tensorboard:
         edits.add_tensorboard(cfg)
     for split in edits.SPLITS:

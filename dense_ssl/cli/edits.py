@@ -41,14 +41,14 @@ def set_data(cfg: Config, root: str) -> None:
         UserError: A split's data set does not follow.
     """
     dataset = _innermost((cfg.get('train_dataloader') or {}).get('dataset'))
-    if dataset is None:
-        raise UserError('--data: this config has no train_dataloader.dataset to point there.')
-    if 'unlabel' in str(dataset.get('type')).lower():
-        is_list = osp.isfile(root) and not root.endswith('.tar')
-        dataset.update(dict(ann_file=osp.abspath(root)) if is_list else {})
-        dataset.data_root = osp.dirname(osp.abspath(root)) if is_list else root
+    if dataset is not None and cfg.get('default_scope') == 'dense_ssl':  # pre-training
+        if osp.isfile(root) and not root.endswith('.tar'):
+            dataset.ann_file, root = osp.abspath(root), osp.dirname(osp.abspath(root))
+        dataset.data_root = root
         return
-    old = cfg.get('data_root') or dataset.get('data_root')
+    old = cfg.get('data_root') or (dataset or {}).get('data_root')
+    if not old:
+        raise UserError('--data: this config has no data_root, and no training data set with one.')
     for split in SPLITS:
         loader = cfg.get(f'{split}_dataloader')
         if loader and not (isinstance(old, str) and old and _replace(loader, old, root)):

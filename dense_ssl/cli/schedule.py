@@ -20,7 +20,8 @@ def set_length(cfg: Config, epochs: Optional[int] = None, iters: Optional[int] =
     - Validation, checkpoints and precise norm statistics come at least once,
       at the end; the log has ten lines at least.
 
-    Schedules that count in another unit than training stay as they are.
+    Schedules that count in another unit than training shrink with it, and do
+    not grow.
 
     Args:
         cfg: Any mmengine config.
@@ -42,10 +43,38 @@ def set_length(cfg: Config, epochs: Optional[int] = None, iters: Optional[int] =
     train[f'max_{unit}'] = new
     # mmengine's default unit is the epoch
     fitting = [s for s in _schedulers(cfg) if s.get('by_epoch', True) == (unit == 'epochs')]
+    others = [s for s in _schedulers(cfg) if s not in fitting]
     warm_ups = {s['end'] for s in fitting if _is_warm_up(s, old)}
     for scheduler in fitting:
         _fit(scheduler, old, new, warm_ups)
+    for scheduler in others if new < old else ():
+        for key in ('begin', 'end'):
+            if scheduler.get(key):
+                scheduler[key] = max(key == 'end', round(scheduler[key] * new / old))
     _intervals(cfg, unit, new)
+
+
+def whole_cosines(cfg: Config) -> list[bool]:
+    """Of each schedule, whether its ``T_max`` is its whole length."""
+    return [
+        'T_max' in s and s['T_max'] == s.get('end', 0) - s.get('begin', 0) for s in _schedulers(cfg)
+    ]
+
+
+def fit_cosines(cfg: Config, whole: list[bool], options: dict) -> None:
+    """Let ``T_max`` follow a begin or end that options changed, in place.
+
+    Args:
+        cfg: With the options merged.
+        whole: :func:`whole_cosines` of before.
+        options: Dotted keys; a ``T_max`` among them stays.
+    """
+    schedulers = _schedulers(cfg)
+    if len(whole) != len(schedulers) or 'param_scheduler' in options:
+        return
+    for i, (s, was_whole) in enumerate(zip(schedulers, whole)):
+        if was_whole and f'param_scheduler.{i}.T_max' not in options:
+            s['T_max'] = s['end'] - s.get('begin', 0)
 
 
 def _schedulers(cfg: Config) -> list:
@@ -57,23 +86,23 @@ def _schedulers(cfg: Config) -> list:
 
 
 def _is_warm_up(s: dict, length: int) -> bool:
-    kind = s['type'].split('.')[-1]
-    return kind in _WARM_UPS and not s.get('begin') and s.get('end', length) < length
+    kind = getattr(s['type'], '__name__', s['type'])
+    return kind.split('.')[-1] in _WARM_UPS and not s.get('begin') and s.get('end', length) < length
 
 
 def _fit(s: dict, old: int, new: int, warm_ups: set) -> None:
     """One schedule of a training of ``old`` in one of ``new``."""
     by_epoch = s.get('by_epoch', True)
 
-    def moved(at, exactly=False):
+    def moved(at, exactly=False, least=0):
         if at in warm_ups and at > new / 10:
-            return new / 10 if by_epoch else max(1, new // 10)
+            return new / 10 if by_epoch else max(least, new // 10)
         if at in warm_ups or at == old:
             return min(at, new) if at != old else new
         return at * new / old if exactly else round(at * new / old)
 
     begin, end = s.get('begin', 0), s.get('end', old)
-    to = [moved(begin), moved(end)]
+    to = [moved(begin), moved(end, least=1)]
     if to[0] >= to[1]:  # rounded to nothing
         to = [moved(begin, by_epoch), moved(end, by_epoch)]
     s.update({k: v for k, v in zip(('begin', 'end'), to) if k in s})

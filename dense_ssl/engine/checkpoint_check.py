@@ -4,8 +4,10 @@ mmengine loads what matches and only warns of the rest: a file that does not
 fit would be trained on, or tested, with random weights.
 """
 
+import os.path as osp
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Optional
 
 from mmengine.runner import CheckpointLoader, Runner, find_latest_checkpoint
@@ -20,9 +22,11 @@ from dense_ssl.transfer.diagnosis import likely_causes, prefixes_with
 from dense_ssl.transfer.loading_report import mismatch_details
 from dense_ssl.transfer.strict_loading import Part, PartMatch, match_part
 
-__all__ = ['StartingPoint']
+__all__ = ['MODULE', 'StartingPoint']
 
 _BACKBONE = 'backbone.'
+#: mmengine's default: files saved from inside a parallel wrapper.
+MODULE = ((r'^module\.', ''),)
 
 
 class StartingPoint:
@@ -40,6 +44,8 @@ class StartingPoint:
         name: What messages call it.
         resume: Whether the run goes on from there.
         testing: Whether it is the argument of tools/test.py.
+        revise_keys: Patterns in its names and what to put there, as mmengine's
+            ``load_checkpoint`` takes them.
 
     Raises:
         TransferError: The file cannot be read or does not fit, or, to resume
@@ -53,14 +59,16 @@ class StartingPoint:
         name: Optional[str] = None,
         resume: bool = False,
         testing: bool = False,
+        revise_keys: Sequence[tuple[str, str]] = MODULE,
     ) -> None:
+        self.revise_keys = list(revise_keys)
         self.runner, self.path = runner, path
         self.model = bare(runner.model)
         name = name or f'checkpoint {path}'
         self.content = _read(name, path)
         if resume:
             _check_training_state(name, path, self.content)
-        target, weights = self.model.state_dict(), _weights(self.content)
+        target, weights = self.model.state_dict(), _weights(self.content, self.revise_keys)
         spare = {} if resume else _spare(target, weights)
         used = {*target, *(key for key in weights if _network(key) in spare)}
         match = match_part(target, weights, Part('', '', 'model'), used)
@@ -93,7 +101,7 @@ class StartingPoint:
         """Fill the model, and return what the file holds."""
         content, self.content = self.content, None
         self.runner.call_hook('after_load_checkpoint', checkpoint=content)
-        _load_checkpoint_to_model(self.model, content)
+        _load_checkpoint_to_model(self.model, content, revise_keys=self.revise_keys)
         self.runner.logger.info(f'Load checkpoint from {self.path}')
         return content
 
@@ -104,7 +112,7 @@ def _read(name: str, path: str) -> dict:
         if '://' in path:
             content = CheckpointLoader.load_checkpoint(path, 'cpu', 'silent')
         else:
-            content = read_file(path)
+            content = read_file(osp.expanduser(path))
     except TransferError as error:
         raise TransferError(f'{name} cannot be read: {error}') from error
     except Exception as error:  # of whatever loader
@@ -133,16 +141,15 @@ def _check_training_state(name: str, path: str, content: dict) -> None:
         )
 
 
-def _weights(content: dict) -> dict[str, Tensor]:
+def _weights(content: dict, revise_keys: Sequence[tuple[str, str]]) -> dict[str, Tensor]:
     """Tensors by the names under which mmengine would load them."""
     state = content.get('state_dict', content)
     if not isinstance(state, dict):
         return {}
-    return {
-        key[len('module.') :] if key.startswith('module.') else key: value
-        for key, value in state.items()
-        if isinstance(key, str) and isinstance(value, Tensor)
-    }
+    named = {k: v for k, v in state.items() if isinstance(k, str) and isinstance(v, Tensor)}
+    for pattern, new in revise_keys:
+        named = {re.sub(pattern, new, key): value for key, value in named.items()}
+    return named
 
 
 def _network(key: str) -> str:
@@ -160,7 +167,7 @@ def _spare(target: Mapping, weights: Mapping) -> dict[str, int]:
 def _let_queues_go(model: nn.Module, match: PartMatch) -> list[str]:
     """Accept queues of another length, in place; what to say of them.
 
-    A run on other data has other lengths, see QueueLengthHook.
+    A run on other data has other lengths, see FitCheckHook.
     """
     queues = {
         f'{name}.features' for name, m in model.named_modules() if isinstance(m, FeatureQueue)

@@ -18,7 +18,7 @@ from dense_ssl.errors import UserError
 from dense_ssl.modules import bare
 from dense_ssl.registry import HOOKS, RUNNERS
 
-from .checkpoint_check import StartingPoint
+from .checkpoint_check import MODULE, StartingPoint
 from .device_color import place_colors
 from .processes import join_process_group, settle_processes
 
@@ -66,10 +66,13 @@ class DenseRunner(Runner):
         super().register_hooks(default_hooks, custom_hooks)
         if not isinstance(bare(self.model), BaseSelfSupervisor):
             return
-        for name in ('FitCheckHook', 'MomentumUpdateHook', 'ExactResumeHook'):
+        # Where workers persist, and the config asks for nothing, that is accepted.
+        exact = not (self._train_dataloader or {}).get('persistent_workers', False)
+        needed = dict(FitCheckHook={}, MomentumUpdateHook={}, ExactResumeHook=dict(exact=exact))
+        for name, arguments in needed.items():
             kind = HOOKS.get(name)
             if not any(isinstance(hook, kind) for hook in self.hooks):
-                self.register_hook(dict(type=f'dense_ssl.{name}'))
+                self.register_hook(dict(type=f'dense_ssl.{name}', **arguments))
 
     def train(self) -> nn.Module:
         """Train, once the checkpoint to start from is known to fit."""
@@ -82,7 +85,7 @@ class DenseRunner(Runner):
         return super().test()
 
     def load_checkpoint(
-        self, filename, map_location='cpu', strict=False, revise_keys=((r'^module\.', ''),)
+        self, filename, map_location='cpu', strict=False, revise_keys=MODULE
     ) -> dict:
         """Load a file that fits the model; the arguments are mmengine's, ``strict`` is always so.
 
@@ -91,7 +94,7 @@ class DenseRunner(Runner):
         """
         start, self._start = getattr(self, '_start', None), None
         if start is None or start.path != filename:
-            start = StartingPoint(self, filename)
+            start = StartingPoint(self, filename, revise_keys=revise_keys)
         self._has_loaded = True
         return start.load()
 

@@ -321,3 +321,36 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
         settle_processes(cfg)
     cfg.launcher = 'none'
     assert settle_processes(cfg) == []
+
+
+def test_a_cosine_follows_where_options_let_it_begin(tmp_path):
+    preset = ROOT / 'configs/pixpro/pixpro_resnet50_8xb128-coslr-100e_in1k.py'
+    words = 'param_scheduler.0.end=1 param_scheduler.1.begin=1'.split()
+    cfg = merged(tmp_path, '--epochs', '5', '--cfg-options', *words, preset=preset)
+    cosine = cfg.param_scheduler[1]
+    assert (cosine.begin, cosine.end, cosine.T_max) == (1, 5, 4)
+
+
+def test_a_runner_of_the_configs_own_stays(tmp_path):
+    (tmp_path / 'c.py').write_text(f"_base_ = '{PRESET}'\nrunner_type = 'MyRunner'")
+    assert merged(tmp_path, preset=tmp_path / 'c.py').runner_type == 'MyRunner'
+
+
+@pytest.mark.parametrize('key', ['data_root', '+data_root'])
+def test_an_alias_wants_a_value(tmp_path, key):
+    assert merged(tmp_path, '--cfg-options', f'{key}=x').train_dataloader.dataset.data_root == 'x'
+    with pytest.raises(UserError, match='a value is needed'):
+        merged(tmp_path, '--cfg-options', f'{key}=none')
+
+
+def test_data_of_another_kind(tmp_path):
+    """A data set without a root of its own, with a test loop elsewhere."""
+    (tmp_path / 'c.py').write_text(
+        f"_base_ = '{PRESET}'\n"
+        "train_dataloader = dict(dataset=dict(_delete_=True, type='mmpretrain.CustomDataset',"
+        " data_prefix='x', pipeline=[]))\n"
+        "val_dataloader = dict(dataset=dict(type='mmpretrain.CustomDataset', data_root='y'))"
+    )
+    cfg = merged(tmp_path, '--data', 'z', preset=tmp_path / 'c.py')
+    assert cfg.train_dataloader.dataset.data_root == 'z'
+    assert cfg.val_dataloader.dataset.data_root == 'y'

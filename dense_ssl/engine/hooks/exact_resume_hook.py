@@ -57,12 +57,17 @@ class ExactResumeHook(Hook):
         self.loaded = {}
 
     def _seed_sampler(self, runner) -> None:
-        if self.exact and runner.train_dataloader.persistent_workers:
-            raise UserError(
+        if runner.train_dataloader.persistent_workers:
+            text = (
                 'train_dataloader.persistent_workers=True makes a resumed run '
-                'differ from an uninterrupted one: set it to False, or add '
-                "dict(type='ExactResumeHook', exact=False) to custom_hooks"
+                'differ from an uninterrupted one'
             )
+            if self.exact:
+                raise UserError(
+                    f"{text}: set it to False, or write dict(type='ExactResumeHook', "
+                    'exact=False) in custom_hooks'
+                )
+            runner.logger.warning(text)
         # A sampler that drew its own seed draws another one after a resume;
         # the run's seed is in the checkpoint, without the rank added to it.
         sampler = runner.train_dataloader.sampler
