@@ -65,10 +65,11 @@ class StartingPoint:
         self.runner, self.path = runner, path
         self.model = bare(runner.model)
         name = name or f'checkpoint {path}'
-        self.content = _read(name, path)
+        content = _read(name, path)
+        self.content: Optional[dict] = content
         if resume:
-            _check_training_state(name, path, self.content)
-        target, weights = self.model.state_dict(), _weights(self.content, self.revise_keys)
+            _check_training_state(name, path, content)
+        target, weights = self.model.state_dict(), _weights(content, self.revise_keys)
         spare = {} if resume else _spare(target, weights)
         used = {*target, *(key for key in weights if _network(key) in spare)}
         match = match_part(target, weights, Part('', '', 'model'), used)
@@ -100,6 +101,7 @@ class StartingPoint:
     def load(self) -> dict:
         """Fill the model, and return what the file holds."""
         content, self.content = self.content, None
+        assert content is not None, 'it is loaded once'
         self.runner.call_hook('after_load_checkpoint', checkpoint=content)
         _load_checkpoint_to_model(self.model, content, revise_keys=self.revise_keys)
         self.runner.logger.info(f'Load checkpoint from {self.path}')

@@ -130,8 +130,8 @@ class DenseRunner(Runner):
         if speed.get('channels_last'):
             # Before the layout changes, or the same seed would give other
             # weights: random numbers are filled in in memory order.
-            model.init_weights()
-            model.to(memory_format=torch.channels_last)
+            model.init_weights()  # type: ignore[operator]
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for name in speed.get('checkpoint') or ():
             checkpoint_activations(attrgetter(name)(model))
         if speed.get('compile'):
@@ -193,7 +193,8 @@ def checkpoint_activations(module: nn.Module) -> None:
 
 def _backbones(model: nn.Module) -> list[nn.Module]:
     owners = (model, getattr(model, 'momentum_encoder', None))
-    return [o.backbone for o in owners if hasattr(o, 'backbone')]
+    found = (getattr(owner, 'backbone', None) for owner in owners)
+    return [backbone for backbone in found if backbone is not None]
 
 
 def checkpointed_stages(backbone: dict) -> list[str]:

@@ -45,7 +45,8 @@ class ExactResumeHook(Hook):
     def before_run(self, runner) -> None:
         """Remember the config's schedule: a checkpoint overwrites it."""
         self.wanted = _settings(runner.param_schedulers)
-        self.pending, self.loaded = {}, {}
+        self.pending: dict[str, torch.Tensor] = {}
+        self.loaded: dict[str, torch.Tensor] = {}
 
     def before_train(self, runner) -> None:
         """Called after a checkpoint was loaded."""

@@ -1,5 +1,7 @@
 """Whether data, batch and queues fit together, before the first step."""
 
+from typing import Any
+
 from mmengine.dist import broadcast, get_world_size
 from mmengine.hooks import Hook
 from torch import nn
@@ -35,7 +37,7 @@ class FitCheckHook(Hook):
 
     def before_run(self, runner) -> None:
         """Compare; queues are resized before weights are loaded."""
-        self.loader = getattr(runner.train_loop, 'dataloader', None)
+        self.loader: Any = getattr(runner.train_loop, 'dataloader', None)
         if self.loader is None:
             return
         self._check_batch(len(self.loader.dataset))

@@ -1,7 +1,7 @@
 """Layer-wise adaptive rate scaling, as the released codes have it."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Callable, NamedTuple, Optional
 
 import torch
@@ -138,7 +138,7 @@ class LARS(Optimizer):
         return alike
 
     @torch.no_grad()
-    def step(self, closure: Optional[Callable] = None) -> Optional[float]:
+    def step(self, closure: Optional[Callable] = None) -> Optional[float]:  # type: ignore[override]
         """Take one step.
 
         Args:
@@ -178,14 +178,15 @@ class LARS(Optimizer):
         adapted: bool,
     ) -> None:
         """A step of one tensor; reads its norms on the host."""
-        variant = _VARIANTS[self.variant]
+        variant, gradient = _VARIANTS[self.variant], p.grad
+        assert gradient is not None  # see _alike
         late = variant.lr_in_buffer
-        step = p.grad.add(p, alpha=decay) if decay else p.grad
+        step = gradient.add(p, alpha=decay) if decay else gradient
         scale = lr if late else 1.0
         if adapted:
             weight = torch.linalg.vector_norm(p).item()
             below = grad = torch.linalg.vector_norm(
-                step if variant.decay_in_norm else p.grad
+                step if variant.decay_in_norm else gradient
             ).item()
             if not variant.decay_in_norm:
                 below += decay * weight
@@ -212,10 +213,10 @@ class LARS(Optimizer):
     ) -> None:
         """A step of tensors on one device, without waiting for it."""
         variant = _VARIANTS[self.variant]
-        grads = [p.grad for p in params]
-        steps = torch._foreach_add(grads, params, alpha=decay) if decay else grads
+        grads = [p.grad for p in params if p.grad is not None]  # all of them, see _alike
+        steps = list(torch._foreach_add(grads, params, alpha=decay)) if decay else grads
         late = variant.lr_in_buffer
-        scales: Sequence = ()
+        scales: tuple[Tensor, ...] = ()
         if adapted:
             scales = self._trust_ratios(
                 params,
@@ -226,7 +227,7 @@ class LARS(Optimizer):
                 lr if late else 1.0,
             )
         elif late:
-            steps = torch._foreach_mul(steps, lr)
+            steps = list(torch._foreach_mul(steps, lr))
         steps = self._accumulate(params, steps, scales, momentum)
         torch._foreach_add_(params, steps, alpha=-1 if late else -lr)
 
@@ -253,15 +254,15 @@ class LARS(Optimizer):
         return (ratio * factor).unbind()
 
     def _accumulate(
-        self, params: list[Tensor], steps: list[Tensor], scales: Sequence[Tensor], momentum: float
+        self, params: list[Tensor], steps: list[Tensor], scales: tuple[Tensor, ...], momentum: float
     ) -> list[Tensor]:
         """Add scaled steps to the momentum buffers and return these."""
         if not momentum:
-            return torch._foreach_mul(steps, scales) if scales else steps
+            return list(torch._foreach_mul(steps, scales)) if scales else steps  # type: ignore[arg-type]
         buffers = [self._buffer(p) for p in params]
         torch._foreach_mul_(buffers, momentum)
         if scales:  # in one pass over the memory
-            torch._foreach_addcmul_(buffers, steps, scales)
+            torch._foreach_addcmul_(buffers, steps, scales)  # type: ignore[call-overload]
         else:
             torch._foreach_add_(buffers, steps)
         return buffers
