@@ -8,6 +8,7 @@ import pytest
 from mmengine.config import Config
 
 from dense_ssl.cli.options import merge_options
+from dense_ssl.errors import UserError
 from dense_ssl.finetune import edits as adjust
 from dense_ssl.finetune.data.coco import hold_out, read_annotations
 from dense_ssl.finetune.data.label_maps import check_labels, parse_classes, use_segmentation_data
@@ -192,5 +193,5 @@ def test_scale_keeps_the_recipes_ratios():
 
 
 def test_a_misspelt_option_is_named():
-    with pytest.raises(TransferError, match='Did you mean model?'):
+    with pytest.raises(UserError, match='Did you mean model?'):
         merge_options(Config(dict(model={})), {'modle.depth': 18})
