@@ -279,6 +279,8 @@ def _corners_vote(annotation: dict, width: int, height: int) -> int:
     if x + w > 1.1 * width or y + h > 1.1 * height:
         return 1
     area = as_number(annotation.get('area')) or 0
-    if math.isclose(area, w * h, rel_tol=0.01):
-        return -1
-    return int(math.isclose(area, (w - x) * (h - y), rel_tol=0.01))
+    # An area of w * h shows nothing: it may have been computed from corners, too.
+    of_corners, of_sides = (
+        math.isclose(area, product, rel_tol=0.01) for product in ((w - x) * (h - y), w * h)
+    )
+    return int(of_corners and not of_sides)
