@@ -270,12 +270,12 @@ def _corners_vote(annotation: dict, width: int, height: int) -> int:
         xs = [v for polygon in mask for v in polygon[::2]]
         ys = [v for polygon in mask for v in polygon[1::2]]
         extent = [min(xs), min(ys), max(xs), max(ys)]
-        as_corners, as_sides = (
-            all(math.isclose(a, b, rel_tol=0.02, abs_tol=2) for a, b in zip(corners, extent))
-            for corners in ((x, y, w, h), (x, y, x + w, y + h))
+        off_corners, off_sides = (
+            max(abs(a - b) for a, b in zip(box, extent))
+            for box in ((x, y, w, h), (x, y, x + w, y + h))
         )
-        if as_corners != as_sides:
-            return 1 if as_corners else -1
+        if abs(off_corners - off_sides) > 0.1 * min(width, height):
+            return 1 if off_corners < off_sides else -1
     if x + w > 1.1 * width or y + h > 1.1 * height:
         return 1
     area = as_number(annotation.get('area')) or 0
