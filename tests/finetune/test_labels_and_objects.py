@@ -12,7 +12,7 @@ from PIL import Image
 
 from dense_ssl.errors import UserError
 from dense_ssl.finetune.data import label_scan
-from dense_ssl.finetune.data.coco import read_annotations
+from dense_ssl.finetune.data.coco import _check_image_sizes, read_annotations
 from dense_ssl.finetune.data.label_maps import check_labels, use_segmentation_data
 from dense_ssl.finetune.edits import read_any_mask
 
@@ -167,6 +167,21 @@ def test_a_width_in_part_of_a_pixel(read):
 def test_a_crowd_without_a_mask_takes_its_box(read):
     content = read(lambda c: c['annotations'][0].update(iscrowd=1, segmentation=[]))
     assert content['annotations'][0]['segmentation'] == [[0, 0, 20, 0, 20, 20, 0, 20]]
+
+
+@pytest.mark.parametrize('shown', [True, False])
+def test_sizes_of_images_with_a_rotation(tmp_path, shown):
+    """Boxes on the image as it is shown are right, those on the stored pixels lie elsewhere."""
+    content = coco(images=1)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = (HEIGHT, WIDTH) if shown else (WIDTH, HEIGHT)
+    Image.new('RGB', stored).save(tmp_path / '0.png', exif=exif)
+    if shown:
+        _check_image_sizes('a.json', content, str(tmp_path))
+    else:
+        with pytest.raises(UserError, match='1 of 1 .*0.png 120 x 160, not 160 x 120.*EXIF'):
+            _check_image_sizes('a.json', content, str(tmp_path))
 
 
 def test_masks_are_read_as_bitmaps():

@@ -23,6 +23,7 @@ from ..edits import (
     wants_masks,
 )
 from .coco_objects import as_id, as_number, clean_objects, objects_per_image, put, renumber
+from .label_scan import image_size, scan
 
 #: Detections an image that COCO evaluates; more where images have more objects.
 MAX_DETECTIONS = 100
@@ -55,10 +56,12 @@ def use_coco_data(
         TransferError: Names the file, the key and the remedy.
     """
     train, rewritten = read_annotations(train_ann, train_images)
+    _check_image_sizes(train_ann, train, train_images)
     folder = Path(cfg.work_dir) / 'annotations'
     if val_ann:
         val_images = val_images or train_images
         val, val_rewritten = read_annotations(val_ann, val_images)
+        _check_image_sizes(val_ann, val, val_images)
         if _names(val) != _names(train):
             raise TransferError(
                 f'{val_ann} has other categories than {train_ann}, or another '
@@ -246,6 +249,31 @@ def _check_images(path: str, content: dict, images: str) -> bool:
             f'among the images, e.g. {lost[0].get("image_id")}.'
         )
     return any(changed)
+
+
+def _check_image_sizes(path: str, content: dict, folder: str) -> None:
+    """Open every image: boxes lie elsewhere where it has another size, upright, than is said."""
+    files = [Path(folder, image['file_name']) for image in content['images']]
+    sizes = scan(files, image_size)
+    wrong = [
+        (image, found)
+        for image, found in zip(content['images'], sizes)
+        if found['size'] != [image['width'], image['height']]
+    ]
+    if not wrong:
+        return
+    image, found = wrong[0]
+    said, size = [image['width'], image['height']], found['size']
+    remedy = 'correct the annotations, or give the images that they were made on.'
+    if found['turn'] > 4 and said == size[::-1]:
+        remedy = (
+            f'the image is stored rotated (EXIF orientation {found["turn"]}) and is shown upright: '
+            'turn the annotations, or take the mark out of the image.'
+        )
+    raise TransferError(
+        f'{path}: {len(wrong)} of {len(files)} images have another size than is said: '
+        '{} {} x {}, not {} x {}; {}'.format(image['file_name'], *size, *said, remedy)
+    )
 
 
 def _check_id(path: str, node: dict, key: str) -> bool:

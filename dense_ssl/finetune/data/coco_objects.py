@@ -97,18 +97,16 @@ def clean_objects(path: str, content: dict) -> bool:
     kept = []
     for annotation in annotations:
         width, height = sizes[annotation['image_id']]
-        if 'ignore' in annotation:
-            # mmdet would pass over it, pycocotools count it; crowds are ignored by both.
-            if annotation.pop('ignore'):
-                annotation['iscrowd'] = 1
-                causes['marked "ignore"'] += 1
-            changed.append(True)
-        changed.append(_derive(annotation, width, height))
+        # mmdet would pass over it, pycocotools count it; crowds are ignored by both.
+        ignore = annotation.pop('ignore', None)
+        if ignore:
+            annotation['iscrowd'] = 1
+        changed += [ignore is not None, _derive(annotation, width, height)]
         cause = _cause(annotation, width, height)
-        if cause:
-            causes[cause] += 1
-        else:
+        if not cause:
             kept.append(annotation)
+        if cause or ignore:
+            causes[cause or 'marked "ignore"'] += 1
     with_masks = any(a.get('segmentation') for a in kept)
     for annotation in kept:
         if with_masks and annotation['iscrowd'] and not annotation.get('segmentation'):
