@@ -207,6 +207,11 @@ def add_label_arguments(parser: argparse.ArgumentParser) -> None:
         '--seg-classes', metavar='N|A,B,C', help='number of classes, or their names'
     )
     parser.add_argument(
+        '--accept-absent-classes',
+        action='store_true',
+        help='go on where no label map of a split has one of them',
+    )
+    parser.add_argument(
         '--image-folder',
         metavar='DIR',
         help='own classified images: train/CLASS/*.jpg, val/CLASS/*.jpg',

@@ -71,7 +71,27 @@ def drop_masks(cfg: Config) -> None:
     for name in ('val_evaluator', 'test_evaluator'):
         if getattr(cfg[name], 'type', None) == 'CocoMetric':
             cfg[name].metric = 'bbox'
-    print_log('The annotations hold boxes but no masks: the mask branch is left out.', 'current')
+    print_log('Not every object has a mask: the mask branch is left out.', 'current')
+
+
+def read_any_mask(cfg: Config) -> None:
+    """Have mmdet read masks as bitmaps: of polygons alone, it drops objects with RLE."""
+    for transform in _transforms(cfg):
+        if transform.get('with_mask'):
+            transform.pop('poly2mask', None)
+
+
+def allow_objects(cfg: Config, most: int) -> None:
+    """Keep and evaluate ``most`` detections an image, from twice as many proposals."""
+    for node in dicts([cfg.model.get('test_cfg'), cfg.model.get('train_cfg')]):
+        if 'max_per_img' in node:
+            least = most if 'score_thr' in node else 2 * most
+            node.max_per_img = max(node.max_per_img, least)
+            if 'nms_pre' in node:
+                node.nms_pre = max(node.nms_pre, node.max_per_img)
+    for name in ('val_evaluator', 'test_evaluator'):
+        cfg[name].type = 'dense_ssl.finetune.crowded_coco_metric.CrowdedCocoMetric'
+        cfg[name].proposal_nums = (100, 300, max(1000, most))
 
 
 def wants_masks(cfg: Config) -> bool:

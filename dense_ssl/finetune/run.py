@@ -131,7 +131,7 @@ def _nothing_found(cfg: Config) -> dict[str, float]:
         for evaluator in (
             cfg.val_evaluator if isinstance(cfg.val_evaluator, list) else [cfg.val_evaluator]
         )
-        if evaluator.type == 'CocoMetric'
+        if str(evaluator.type).endswith('CocoMetric')
         for kind in ([evaluator.metric] if isinstance(evaluator.metric, str) else evaluator.metric)
     ]
     if kinds:

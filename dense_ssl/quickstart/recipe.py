@@ -113,7 +113,8 @@ def segmentation_options(data, budget: Budget) -> list[str]:
     """FCN R18-d8 with 64 channels on small images."""
     classes = []
     if data.semantic_classes:
-        classes = ['--seg-classes', ','.join(data.semantic_classes)]
+        # A few images, drawn at random, may lack a rare class.
+        classes = ['--seg-classes', ','.join(data.semantic_classes), '--accept-absent-classes']
     return [
         '--seg-data',
         data.semantic,

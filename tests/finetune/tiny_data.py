@@ -36,7 +36,7 @@ def write_coco(
 def write_segmentation(
     folder, images: int = 4, size: int = 64, cityscapes: bool = False, classes: int = 3
 ):
-    """Images whose left half is class 0 and right half the last class."""
+    """Images whose left half is class 0 and right half the last class, above a row of all."""
     rng = np.random.RandomState(0)
     for split in ('train', 'val'):
         for i in range(images):
@@ -44,6 +44,7 @@ def write_segmentation(
             labels = np.zeros((size, size), np.uint8)
             labels[:, size // 2 :] = classes - 1
             labels[0] = 255
+            labels[-1] = np.arange(size) % classes
             if cityscapes:
                 names = (
                     f'leftImg8bit/{split}/a/{i}_leftImg8bit.png',

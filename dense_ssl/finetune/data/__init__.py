@@ -40,4 +40,6 @@ def use_labels(cfg: Config, args: argparse.Namespace) -> None:
     if args.coco_ann:
         use_coco_data(cfg, args.coco_ann, args.coco_images, args.coco_val_ann, args.coco_val_images)
     if args.seg_data:
-        use_segmentation_data(cfg, args.seg_data, parse_classes(args.seg_classes))
+        use_segmentation_data(
+            cfg, args.seg_data, parse_classes(args.seg_classes), args.accept_absent_classes
+        )

@@ -1,7 +1,9 @@
 """A user's own COCO-format annotations, checked and put into a config."""
 
 import json
+import logging
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Optional
 
@@ -11,9 +13,20 @@ from mmengine.logging import print_log
 from dense_ssl.errors import TransferError
 from dense_ssl.files import write_atomically
 
-from ..edits import drop_masks, find_pipeline, for_each_dataset, set_num_classes, wants_masks
-from .coco_masks import mask_fault
+from ..edits import (
+    allow_objects,
+    drop_masks,
+    find_pipeline,
+    for_each_dataset,
+    read_any_mask,
+    set_num_classes,
+    wants_masks,
+)
+from .coco_objects import as_id, as_number, clean_objects, objects_per_image, put, renumber
+from .label_scan import image_size, scan
 
+#: Detections an image that COCO evaluates; more where images have more objects.
+MAX_DETECTIONS = 100
 #: One image in this many is kept for validation when no set is given.
 HOLD_OUT = 5
 
@@ -28,7 +41,8 @@ def use_coco_data(
     """Point a mmdet config at own images; classes come from the annotations.
 
     Without ``val_ann`` every fifth image is kept out of training and validated
-    on. Annotations without masks leave out the model's mask branch.
+    on. Where objects have no masks, the model's mask branch is left out. Of
+    images with more than 100 objects all can be found, and are evaluated.
 
     Args:
         cfg: Changed in place; ``cfg.work_dir`` receives rewritten annotation
@@ -42,10 +56,12 @@ def use_coco_data(
         TransferError: Names the file, the key and the remedy.
     """
     train, rewritten = read_annotations(train_ann, train_images)
+    _check_image_sizes(train_ann, train, train_images)
     folder = Path(cfg.work_dir) / 'annotations'
     if val_ann:
         val_images = val_images or train_images
         val, val_rewritten = read_annotations(val_ann, val_images)
+        _check_image_sizes(val_ann, val, val_images)
         if _names(val) != _names(train):
             raise TransferError(
                 f'{val_ann} has other categories than {train_ann}, or another '
@@ -64,8 +80,11 @@ def use_coco_data(
     if val_rewritten:
         val_ann = _write(folder / 'val.json', val)
     train_ann, val_ann = os.path.abspath(train_ann), os.path.abspath(val_ann or '')
-    if wants_masks(cfg) and not _has_masks(train):
-        drop_masks(cfg)
+    if wants_masks(cfg):
+        if _have_masks(train, val):
+            read_any_mask(cfg)  # as RLE too
+        else:
+            drop_masks(cfg)
 
     classes = tuple(_names(train))
     set_num_classes(cfg, len(classes))
@@ -89,20 +108,32 @@ def use_coco_data(
             dataset.filter_cfg = dict(filter_empty_gt=True, min_size=1)
 
     for_each_dataset(cfg, point)
+    per_image = objects_per_image(train, val)
+    crowded = [count for count in per_image.values() if count > MAX_DETECTIONS]
     for name in ('val_evaluator', 'test_evaluator'):
         if getattr(cfg[name], 'type', None) != 'CocoMetric':
             cfg[name] = ConfigDict(
                 type='CocoMetric', metric=['bbox', 'segm'] if wants_masks(cfg) else 'bbox'
             )
         cfg[name].ann_file = val_ann
-    _say_what_is_left_out(train, train_ann)
+    if crowded:
+        most = -100 * (max(crowded) // -100)
+        allow_objects(cfg, most)
+        print_log(
+            f'{len(crowded)} images have more than {MAX_DETECTIONS} objects, up to {max(crowded)}: '
+            f'{most} detections an image are kept and evaluated (max_per_img, proposal_nums).',
+            'current',
+        )
+    _say_what_counts(train, train_ann, 'trained')
+    _say_what_counts(val, val_ann, 'evaluated')
 
 
 def read_annotations(path: str, images: str) -> tuple[dict, bool]:
     """Read and check a COCO instances file.
 
     Returns:
-        The content, and whether ``area`` or ``iscrowd`` had to be added.
+        The content with the objects that count, and whether it differs from
+        the file: what is left out and why is in the log.
 
     Raises:
         TransferError: Not COCO, contradictory, or images missing.
@@ -122,11 +153,16 @@ def read_annotations(path: str, images: str) -> tuple[dict, bool]:
                 f'{path}: "{key}" is missing or empty; a COCO instances file '
                 'has images, annotations and categories.'
             )
-    _check_images(path, content, images)
-    _check_categories(path, content)
-    changed = _check_boxes(path, content)
-    _check_masks(path, content)
-    return content, changed
+    annotations = content['annotations']
+    changed = [
+        _check_images(path, content, images),
+        _check_categories(path, content),
+        _check_ids(path, annotations),
+        clean_objects(path, content),
+        renumber(content['images'], content['annotations'], 'image_id', 0),
+        renumber(content['categories'], content['annotations'], 'category_id', 0),
+    ]
+    return content, any(changed)
 
 
 def hold_out(content: dict) -> tuple[dict, dict]:
@@ -149,7 +185,7 @@ def hold_out(content: dict) -> tuple[dict, dict]:
             }
         )
     for part, name in zip(parts, ('training', 'validation')):
-        if not part['annotations']:
+        if all(annotation['iscrowd'] for annotation in part['annotations']):
             raise TransferError(
                 f'too few annotated images: none is left for {name} after '
                 'splitting; give --coco-val-ann.'
@@ -161,29 +197,37 @@ def _names(content: dict) -> list[str]:
     return [category['name'] for category in content['categories']]
 
 
-def _has_masks(content: dict) -> bool:
-    with_mask = sum(bool(a.get('segmentation')) for a in content['annotations'])
-    if 0 < with_mask < len(content['annotations']):
+def _have_masks(*contents: dict) -> bool:
+    """Whether every object has a mask; mmdet cannot train on masks of some only."""
+    objects = [a for content in contents for a in content['annotations']]
+    without = sum(not a.get('segmentation') for a in objects)
+    if 0 < without < len(objects):
         print_log(
-            f'{len(content["annotations"]) - with_mask} of '
-            f'{len(content["annotations"])} annotations have no mask; those '
-            'are ignored by the mask branch.',
+            f'{without} of {len(objects)} objects have no mask: boxes alone are trained and '
+            'evaluated, of all objects. For masks, draw the missing ones, or take these objects '
+            'out of the annotations.',
             'current',
+            logging.WARNING,
         )
-    return with_mask > 0
+    return not without
 
 
-def _check_images(path: str, content: dict, images: str) -> None:
+def _check_images(path: str, content: dict, images: str) -> bool:
+    changed = []
     for image in content['images']:
         for key in ('id', 'file_name', 'width', 'height'):
             if key not in image:
                 raise TransferError(f'{path}: image {image} has no "{key}".')
         for key in ('width', 'height'):
-            if not isinstance(image[key], (int, float)) or image[key] <= 0:
+            size = as_number(image[key])
+            if not isinstance(size, int) or size <= 0:
                 raise TransferError(
                     f'{path}: image {image["file_name"]} has {key} '
                     f'{image[key]!r}; a number of pixels is needed.'
                 )
+            changed.append(put(image, key, size))
+    changed += [_check_id(path, image, 'id') for image in content['images']]
+    changed += [_check_id(path, a, 'image_id') for a in content['annotations']]
     ids = {image['id'] for image in content['images']}
     if len(ids) < len(content['images']):
         raise TransferError(f'{path}: image ids are not unique.')
@@ -204,9 +248,42 @@ def _check_images(path: str, content: dict, images: str) -> None:
             f'{path}: {len(lost)} annotations name an image_id that is not '
             f'among the images, e.g. {lost[0].get("image_id")}.'
         )
+    return any(changed)
 
 
-def _check_categories(path: str, content: dict) -> None:
+def _check_image_sizes(path: str, content: dict, folder: str) -> None:
+    """Open every image: boxes lie elsewhere where it has another size, upright, than is said."""
+    files = [Path(folder, image['file_name']) for image in content['images']]
+    sizes = scan(files, image_size)
+    wrong = [
+        (image, found)
+        for image, found in zip(content['images'], sizes)
+        if found['size'] != [image['width'], image['height']]
+    ]
+    if not wrong:
+        return
+    image, found = wrong[0]
+    said, size = [image['width'], image['height']], found['size']
+    remedy = 'correct the annotations, or give the images that they were made on.'
+    if found['turn'] > 4 and said == size[::-1]:
+        remedy = (
+            f'the image is stored rotated (EXIF orientation {found["turn"]}) and is shown upright: '
+            'turn the annotations, or take the mark out of the image.'
+        )
+    raise TransferError(
+        f'{path}: {len(wrong)} of {len(files)} images have another size than is said: '
+        '{} {} x {}, not {} x {}; {}'.format(image['file_name'], *size, *said, remedy)
+    )
+
+
+def _check_id(path: str, node: dict, key: str) -> bool:
+    value = as_id(node.get(key))
+    if value is None:
+        raise TransferError(f'{path}: {key} {node.get(key)!r} is no number: {node!r:.200}')
+    return put(node, key, value)
+
+
+def _check_categories(path: str, content: dict) -> bool:
     for category in content['categories']:
         if 'id' not in category or 'name' not in category:
             raise TransferError(f'{path}: category {category} needs an "id" and a "name".')
@@ -215,6 +292,8 @@ def _check_categories(path: str, content: dict) -> None:
                 f'{path}: category {category["id"]} has the name '
                 f'{category["name"]!r}; a text is needed.'
             )
+    changed = [_check_id(path, category, 'id') for category in content['categories']]
+    changed += [_check_id(path, a, 'category_id') for a in content['annotations']]
     names = _names(content)
     ids = {category['id'] for category in content['categories']}
     if len(set(names)) < len(names) or len(ids) < len(names):
@@ -226,56 +305,30 @@ def _check_categories(path: str, content: dict) -> None:
                 f'{annotation.get("category_id")}, which is not among the '
                 'categories.'
             )
+    return any(changed)
 
 
-def _check_boxes(path: str, content: dict) -> bool:
-    """Check boxes; add what mmdet needs and can be derived."""
-    changed = False
-    seen = set()
-    for annotation in content['annotations']:
-        box = annotation.get('bbox')
-        if (
-            not isinstance(box, list)
-            or len(box) != 4
-            or not all(isinstance(v, (int, float)) and abs(v) < 1e9 for v in box)
-        ):
-            raise TransferError(
-                f'{path}: annotation {annotation.get("id")} has bbox {box}; '
-                '[x, y, width, height] in pixels is needed.'
-            )
-        if 'id' not in annotation or annotation['id'] in seen:
-            raise TransferError(
-                f'{path}: annotation ids are missing or not unique ({annotation.get("id")}).'
-            )
-        seen.add(annotation['id'])
-        if 'area' not in annotation or 'iscrowd' not in annotation:
-            annotation.setdefault('area', box[2] * box[3])
-            annotation.setdefault('iscrowd', 0)
-            changed = True
-    return changed
+def _check_ids(path: str, annotations: list[dict]) -> bool:
+    changed = [_check_id(path, annotation, 'id') for annotation in annotations]
+    (most, count), *_ = Counter(a['id'] for a in annotations).most_common(1)
+    if count > 1:
+        raise TransferError(f'{path}: annotation ids are not unique ({most}, {count} times).')
+    return any(changed)
 
 
-def _check_masks(path: str, content: dict) -> None:
-    sizes = {i['id']: (i['height'], i['width']) for i in content['images']}
-    for annotation in content['annotations']:
-        fault = mask_fault(annotation.get('segmentation'), *sizes[annotation['image_id']])
-        if fault:
-            raise TransferError(
-                f'{path}: the segmentation of annotation {annotation["id"]} '
-                f'{fault}. Correct it, or set it to [] for no mask.'
-            )
-
-
-def _say_what_is_left_out(content: dict, path: str) -> None:
-    tiny = sum(min(a['bbox'][2:]) < 1 for a in content['annotations'])
-    used = {a['image_id'] for a in content['annotations']}
-    empty = len(content['images']) - len(used)
-    if tiny or empty:
-        print_log(
-            f'{path}: {empty} images without an object and {tiny} boxes '
-            'thinner than a pixel are left out of training.',
-            'current',
-        )
+def _say_what_counts(content: dict, path: str, verb: str) -> None:
+    objects = [a for a in content['annotations'] if not a['iscrowd']]
+    empty = len(content['images']) - len({a['image_id'] for a in content['annotations']})
+    found = {a['category_id'] for a in objects}
+    absent = [str(c['name']) for c in content['categories'] if c['id'] not in found]
+    print_log(
+        f'{path}: {len(objects)} objects and {len(content["annotations"]) - len(objects)} crowds '
+        f'(ignored) are {verb}; {empty} of {len(content["images"])} images have none'
+        + (' and are left out' * (empty > 0 and verb == 'trained'))
+        + (f'; no object of {", ".join(absent)}.' if absent else '.'),
+        'current',
+        logging.WARNING if absent else logging.INFO,
+    )
 
 
 def _write(path: Path, content: dict) -> str:

@@ -1,11 +1,12 @@
 """A user's own label maps, checked and put into a mmseg config."""
 
+import logging
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
-import mmcv
 import numpy as np
 from mmengine.config import Config
 from mmengine.logging import print_log
@@ -14,6 +15,7 @@ from dense_ssl.datasets.image_listing import EXTENSIONS
 from dense_ssl.errors import TransferError
 
 from ..edits import find_pipeline, for_each_dataset, set_num_classes
+from .label_scan import image_size, map_content, scan
 
 #: Folders of images and label maps, and the endings of their file names.
 LAYOUTS = (
@@ -21,29 +23,41 @@ LAYOUTS = (
     ('leftImg8bit', 'gtFine', '_leftImg8bit.png', '_gtFine_labelTrainIds.png'),
 )
 IGNORE = 255
-#: Label maps looked into before training, spread over the folder.
-SAMPLED = 64
 
 
-def use_segmentation_data(cfg: Config, root: str, classes: Optional[Sequence[str]] = None) -> None:
+def use_segmentation_data(
+    cfg: Config,
+    root: str,
+    classes: Optional[Sequence[str]] = None,
+    accept_absent: bool = False,
+) -> None:
     """Point a mmseg config at a folder of images and label maps.
 
     Two layouts are known: ``img_dir/{train,val}/X.jpg`` with
     ``ann_dir/{train,val}/X.png``, and Cityscapes'. A label map holds the class
-    index in every pixel, 255 where it is to be ignored.
+    index in every pixel, 255 where it is to be ignored. All of them are
+    looked into before training.
 
     Args:
         cfg: Changed in place.
         root: Folder with one of the two layouts.
         classes: Names of the classes by index. May be left out with the
             Cityscapes layout, which then has its own 19.
+        accept_absent: Go on where no label map of a split has one of
+            ``classes``.
 
     Raises:
         TransferError: Names the file or folder and the remedy.
     """
     images, maps, image_suffix, map_suffix = _layout(Path(root))
     if image_suffix is None:
-        image_suffix = _only_ending(Path(root) / images / 'train')
+        endings = [_only_ending(Path(root) / images / split) for split in ('train', 'val')]
+        if endings[0] != endings[1]:
+            raise TransferError(
+                f'{root}: images end in {endings[0]} in train and in {endings[1]} in val; '
+                'they must all have the same file ending.'
+            )
+        image_suffix = endings[0]
     is_cityscapes = images == 'leftImg8bit'
     if classes is None and not is_cityscapes:
         raise TransferError(
@@ -55,8 +69,9 @@ def use_segmentation_data(cfg: Config, root: str, classes: Optional[Sequence[str
         pairs = find_pairs(
             Path(root) / images / split, Path(root) / maps / split, image_suffix, map_suffix
         )
-        check_labels([label for _, label in pairs], num_classes)
-        print_log(f'{root}: {len(pairs)} images in {split}.', 'current')
+        found = check_labels([label for _, label in pairs], num_classes)
+        _check_sizes(pairs, found)
+        _check_classes(f'{root}, {split}', found, classes, num_classes, accept_absent)
 
     def point(split, dataset):
         split = 'train' if split == 'train' else 'val'
@@ -118,6 +133,8 @@ def find_pairs(
     """
     pairs = []
     for image in sorted(images.rglob(f'*{image_suffix}')):
+        if image.name.startswith('.'):
+            continue  # as mmseg does: ._* of macOS
         name = str(image.relative_to(images))[: -len(image_suffix)]
         pairs.append((image, maps / f'{name}{map_suffix}'))
     if not pairs:
@@ -131,27 +148,100 @@ def find_pairs(
     return pairs
 
 
-def check_labels(maps: Sequence[Path], num_classes: int) -> None:
-    """Look into a sample of label maps for indices out of range.
+def check_labels(maps: Sequence[Path], num_classes: int) -> list[dict]:
+    """Look into label maps for values that are no class.
+
+    Returns:
+        Width, height and pixels of each value, by map.
 
     Raises:
         TransferError: Names the map and the index.
     """
-    step = max(1, len(maps) // SAMPLED)
-    for path in maps[::step]:
-        labels = mmcv.imread(str(path), flag='unchanged', backend='pillow')
-        if labels is None or labels.ndim != 2:
-            raise TransferError(
-                f'{path} is no label map: one channel of class indices is needed, not colours.'
-            )
-        values = np.unique(labels)
-        wrong = values[(values >= num_classes) & (values != IGNORE)]
-        if wrong.size:
+    found = scan(maps, map_content)
+    for path, content in zip(maps, found):
+        wrong = [v for v in content['values'] if float(v) not in {*range(num_classes), IGNORE}]
+        if wrong:
             raise TransferError(
                 f'{path} holds the index {wrong[0]}, but there are '
                 f'{num_classes} classes (0 to {num_classes - 1}, {IGNORE} is '
                 'ignored); correct --seg-classes or the label maps.'
             )
+    return found
+
+
+def _check_sizes(pairs: Sequence[tuple[Path, Path]], maps: Sequence[dict]) -> None:
+    """Raise TransferError where a label map is not of its upright image's size."""
+    sizes = scan([image for image, _ in pairs], image_size)
+    wrong = [i for i, size in enumerate(sizes) if size['size'] != maps[i]['size']]
+    if wrong:
+        i = wrong[0]
+        (image, label), shapes = pairs[i], (sizes[i]['size'], maps[i]['size'])
+        width, height = shapes[0]
+        remedy = 'write label maps of the same size as their images.'
+        if sizes[i]['turn'] > 4 and shapes[1] == [height, width]:
+            remedy = (
+                f'the image is stored rotated (EXIF orientation {sizes[i]["turn"]}) and is shown '
+                'upright, its label map is not: rotate the map, or take the mark out of the image.'
+            )
+        raise TransferError(
+            f'{len(wrong)} of {len(pairs)} label maps have another size than their image: {label} '
+            'has {} x {} pixels, {} {} x {}; {}'.format(*shapes[1], image, width, height, remedy)
+        )
+    unclear = [
+        pairs[i][0]
+        for i, size in enumerate(sizes)
+        if size['turn'] in (2, 3, 4) or (size['turn'] > 4 and len({*size['size']}) == 1)
+    ]
+    if unclear:
+        print_log(
+            f'{len(unclear)} images are turned or mirrored by their EXIF orientation, e.g. '
+            f'{unclear[0]}: make sure that their label maps fit the image as it is shown, sizes '
+            'do not tell.',
+            'current',
+            logging.WARNING,
+        )
+
+
+def _check_classes(
+    where: str,
+    maps: Sequence[dict],
+    classes: Optional[Sequence[str]],
+    num_classes: int,
+    accept_absent: bool,
+) -> None:
+    """Say what the label maps of a split hold.
+
+    Raises:
+        TransferError: Not all that was asked for, or one class alone.
+    """
+    pixels: Counter[int] = Counter()
+    for content in maps:
+        pixels.update({int(float(v)): count for v, count in content['values'].items()})
+    ignored = pixels.pop(IGNORE, 0) if num_classes <= IGNORE else 0
+    total = sum(pixels.values()) + ignored
+    names = classes or [str(index) for index in range(num_classes)]
+    absent = [f'{i} ({names[i]})' if classes else names[i] for i in range(num_classes)]
+    absent = [text for i, text in enumerate(absent) if i not in pixels]
+    print_log(
+        f'{where}: {len(maps)} images, {len(pixels)} of {num_classes} classes, '
+        f'{ignored / total:.1%} of the pixels ignored ({IGNORE}). '
+        + ', '.join(f'{names[i]}: {pixels[i] / total:.2%}' for i in sorted(pixels)),
+        'current',
+    )
+    if not absent:
+        return
+    text = f'{where}: no label map of {len(maps)} holds the class {", ".join(absent)}.'
+    if len(pixels) < 2 or (classes and not accept_absent):
+        if ignored:
+            text += (
+                f' {ignored / total:.1%} of the pixels are {IGNORE}, which means ignored: if that '
+                f'is meant as a class, write its index, 1 for the second.'
+            )
+        raise TransferError(
+            f'{text} Correct the label maps or --seg-classes'
+            + (', or accept that by --accept-absent-classes.' if len(pixels) > 1 else '.')
+        )
+    print_log(text, 'current', logging.WARNING)
 
 
 def _layout(root: Path):
