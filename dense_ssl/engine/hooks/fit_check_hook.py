@@ -86,7 +86,7 @@ class FitCheckHook(Hook):
 
     def after_train_epoch(self, runner) -> None:
         """Say how many files could not be read so far, on this process."""
-        dataset = getattr(self.loader, 'dataset', None)
+        dataset: Any = getattr(self.loader, 'dataset', None)
         count = getattr(dataset, 'unreadable_count', 0)
         if count:
             runner.logger.warning(
