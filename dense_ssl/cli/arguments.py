@@ -116,12 +116,19 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
     length = parser.add_mutually_exclusive_group()
     length.add_argument('--epochs', type=int, help='length of training; schedules follow')
     length.add_argument('--iters', type=int, help='the same for configs that count iterations')
-    parser.add_argument(
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument(
         '--resume',
         nargs='?',
         const='auto',
         metavar='FILE',
-        help='go on from this checkpoint; without a path, from the last one in the work folder',
+        help='go on from this checkpoint; without a path, from the newest readable one in the '
+        'work folder',
+    )
+    start.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='start anew in a work folder that holds a run, and take its checkpoints away',
     )
     parser.add_argument(
         '--amp',

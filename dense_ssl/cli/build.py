@@ -150,6 +150,7 @@ def apply_training(cfg: Config, args: argparse.Namespace) -> None:
     if args.auto_scale_lr:
         edits.auto_scale_lr(cfg)
     edits.set_speed(cfg, args.channels_last, args.compile, args.checkpoint_activations, args.color)
+    cfg.overwrite = args.overwrite or cfg.get('overwrite', False)
     if args.resume is not None:
         edits.set_resume(cfg, args.resume)
 

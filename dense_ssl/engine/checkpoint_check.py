@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Optional
 
-from mmengine.runner import CheckpointLoader, Runner, find_latest_checkpoint
+from mmengine.runner import CheckpointLoader, Runner
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import Tensor, nn
 
@@ -21,6 +21,8 @@ from dense_ssl.transfer.checkpoint import read_file
 from dense_ssl.transfer.diagnosis import likely_causes, prefixes_with
 from dense_ssl.transfer.loading_report import mismatch_details
 from dense_ssl.transfer.strict_loading import Part, PartMatch, match_part
+
+from .work_folder import newest_readable
 
 __all__ = ['MODULE', 'StartingPoint']
 
@@ -92,7 +94,8 @@ class StartingPoint:
         """Of a runner not yet started; None where it starts from scratch."""
         resume, path = bool(runner._resume) and not testing, runner._load_from
         if resume and path is None:
-            path = find_latest_checkpoint(runner.work_dir)
+            path = runner._load_from = newest_readable(runner.work_dir)
+            runner._resume = path is not None  # else mmengine looks for itself
         if path is None:
             return None
         name = f'checkpoint {path}' if testing else f'load_from={path}'

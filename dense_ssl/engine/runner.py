@@ -8,7 +8,8 @@ from typing import Optional
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import broadcast
+from mmengine.dist import broadcast, is_main_process
+from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 from mmpretrain.models import BaseSelfSupervisor
 from torch import nn
@@ -21,6 +22,8 @@ from dense_ssl.registry import HOOKS, RUNNERS
 from .checkpoint_check import MODULE, StartingPoint
 from .device_color import place_colors
 from .processes import join_process_group, settle_processes
+from .saving import BACKEND, keep_until_saved
+from .work_folder import claim, make_room
 
 __all__ = ['DenseRunner', 'checkpoint_activations', 'checkpointed_stages']
 
@@ -62,22 +65,51 @@ class DenseRunner(Runner):
         return runner
 
     def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
-        """Also those that pre-training needs and the config does not list."""
+        """Also those that every run or pre-training needs and the config does not list."""
         super().register_hooks(default_hooks, custom_hooks)
+        policy = self.cfg.get('non_finite', 'stop')
+        self._add_hook('FiniteCheckHook', policy=policy)
         if not isinstance(bare(self.model), BaseSelfSupervisor):
             return
         # Where workers persist, and the config asks for nothing, that is accepted.
         exact = not (self._train_dataloader or {}).get('persistent_workers', False)
-        needed = dict(FitCheckHook={}, MomentumUpdateHook={}, ExactResumeHook=dict(exact=exact))
-        for name, arguments in needed.items():
-            kind = HOOKS.get(name)
-            if not any(isinstance(hook, kind) for hook in self.hooks):
-                self.register_hook(dict(type=f'dense_ssl.{name}', **arguments))
+        self._add_hook('FitCheckHook')
+        self._add_hook('MomentumUpdateHook')
+        self._add_hook('ExactResumeHook', exact=exact)
+
+    def register_hook(self, hook, priority=None) -> None:
+        """As mmengine's; a CheckpointHook removes old files after it has saved, not before."""
+        super().register_hook(hook, priority)
+        for each in self.hooks:
+            if isinstance(each, CheckpointHook):
+                keep_until_saved(each)
+
+    def save_checkpoint(
+        self, out_dir, filename, file_client_args=None, *args, backend_args=None, **kwargs
+    ) -> None:
+        """As mmengine's; in a local folder the file is there as a whole or not at all."""
+        if '://' not in str(out_dir) and not file_client_args and not backend_args:
+            backend_args = dict(backend=BACKEND)
+        super().save_checkpoint(
+            out_dir, filename, file_client_args, *args, backend_args=backend_args, **kwargs
+        )
+
+    def _add_hook(self, name: str, **options) -> None:
+        if not any(isinstance(hook, HOOKS.get(name)) for hook in self.hooks):
+            self.register_hook(dict(type=f'dense_ssl.{name}', **options))
 
     def train(self) -> nn.Module:
-        """Train, once the checkpoint to start from is known to fit."""
-        self._start = StartingPoint.find(self)
-        return super().train()
+        """Train, once the checkpoint to start from is known to fit.
+
+        Raises:
+            UserError: Another run writes into the work folder; or it holds an earlier run, this
+                one does not resume, and the config has ``overwrite=False``.
+        """
+        with claim(self.work_dir) if is_main_process() else nullcontext():
+            if not self._resume and is_main_process():
+                make_room(self.work_dir, self.cfg.get('overwrite'))
+            self._start = StartingPoint.find(self)
+            return super().train()
 
     def test(self) -> dict:
         """Test, once the checkpoint is known to fit."""

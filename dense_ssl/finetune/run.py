@@ -10,9 +10,9 @@ import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.logging import print_log
-from mmengine.runner import find_latest_checkpoint
 
 from dense_ssl.engine.runner import DenseRunner
+from dense_ssl.engine.work_folder import newest_readable
 from dense_ssl.errors import TransferError
 from dense_ssl.files import write_atomically
 from dense_ssl.transfer import HOOK_TYPE
@@ -146,7 +146,7 @@ def _resumes(cfg: Config) -> bool:
     path = cfg.get('load_from')
     if path and '://' not in path and not osp.isfile(path):
         raise TransferError(f'--resume {path}: no such file.')
-    return bool(path or (osp.isdir(cfg.work_dir) and find_latest_checkpoint(cfg.work_dir)))
+    return bool(path or (osp.isdir(cfg.work_dir) and newest_readable(cfg.work_dir)))
 
 
 def _write_metrics(cfg: Config, metrics: dict[str, float], checkpoint: str) -> None:

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Union
@@ -74,7 +75,25 @@ def read_file(path: Union[str, Path], trust: bool = False):
             f'checkpoint {path} does not exist. Pre-training writes its '
             'checkpoints into its --work-dir, as epoch_N.pth or iter_N.pth.'
         )
+    if not trust:
+        _verify(path)
     return _load(path, trust)
+
+
+def _verify(path: Path) -> None:
+    """Raise where a byte was changed since it was written; torch itself does not look."""
+    if not zipfile.is_zipfile(path):
+        return  # of before torch 1.6, without checksums
+    try:
+        with zipfile.ZipFile(path) as file:
+            damaged = file.testzip()
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError) as error:
+        raise TransferError(_no_checkpoint(path, error)) from error
+    if damaged:
+        raise TransferError(
+            f'{path} is damaged: the checksum of {damaged} in it is wrong. Take an earlier '
+            'checkpoint, or copy it again.'
+        )
 
 
 def _load(path: Path, trust: bool):

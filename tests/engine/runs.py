@@ -1,7 +1,11 @@
 """Short real training runs on a folder of random images."""
 
 import itertools
+import os
+import subprocess
+import sys
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 from mmengine.config import Config
@@ -11,7 +15,8 @@ from PIL import Image
 
 from ..models import tiny  # noqa: F401  (registers TinyBackbone)
 
-CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = ROOT / 'configs'
 # Random names would come again, for runs seed all generators: mmengine would then add one run's
 # log to another's.
 NUMBERS = itertools.count()
@@ -74,3 +79,29 @@ def train(cfg: Config) -> tuple:
     runner.register_hook(recorder)
     runner.train()
     return runner, recorder
+
+
+def start(cfg: Config, *arguments, tool='tools/train.py', env=(), **options) -> subprocess.Popen:
+    """``cfg`` by a tool in a process of its own; both outputs in one pipe."""
+    cfg.custom_imports = dict(
+        imports=['tests.models.tiny', 'tests.engine.killers'], allow_failed_imports=False
+    )
+    path = Path(f'{cfg.work_dir}_{uuid4().hex}.py')
+    cfg.dump(path)
+    command = [sys.executable, ROOT / tool, path, '--work-dir', cfg.work_dir, *arguments]
+    return subprocess.Popen(
+        list(map(str, command)),
+        cwd=ROOT,
+        env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1', **dict(env)),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        **options,
+    )
+
+
+def finish(cfg: Config, *arguments, **options) -> tuple:
+    """Exit code and output of such a process."""
+    process = start(cfg, *arguments, **options)
+    output = process.communicate(timeout=300)[0]
+    return process.returncode, output

@@ -5,6 +5,7 @@ from dense_ssl.former import old_attributes
 from .data_wait_hook import DataWaitHook
 from .deferred_info_hook import DeferredInfoHook
 from .exact_resume_hook import ExactResumeHook
+from .finite_check_hook import FiniteCheckHook
 from .fit_check_hook import FitCheckHook
 from .former_hooks import FormerHook
 from .momentum_update_hook import MomentumUpdateHook
@@ -13,6 +14,7 @@ __all__ = [
     'DataWaitHook',
     'DeferredInfoHook',
     'ExactResumeHook',
+    'FiniteCheckHook',
     'FitCheckHook',
     'FormerHook',
     'MomentumUpdateHook',
