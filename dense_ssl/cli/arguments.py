@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '(*.tar); else the root of data laid out as the config wants them',
     )
     parser.add_argument('--view-size', type=int, metavar='N', help='pixels of a view, pre-training')
-    parser.add_argument('--batch-size', type=int, metavar='N', help='training images per process')
+    parser.add_argument('--batch-size', type=int, metavar='N', help='images per process and step')
     parser.add_argument(
         '--workers', type=int, metavar='N', help='data-loading processes of each loader'
     )

@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
+from mmengine.utils import import_modules_from_strings
 
 from dense_ssl.errors import MissingFile, UserError
 from dense_ssl.finetune.absent_metrics import leave_out_absent_metrics
@@ -52,6 +53,8 @@ def build_config(args: argparse.Namespace) -> Config:
     apply_training(cfg, args)
     whole = whole_cosines(cfg)
     merge_options(cfg, options)
+    if any('custom_imports' in key for key in options):  # else read with the file only
+        import_modules_from_strings(**cfg.custom_imports)
     fit_cosines(cfg, whole, options)
     if any(key.lstrip('+') == 'model.queue_len' for key in options):
         _keep_queue(cfg)
@@ -111,7 +114,7 @@ def _apply(cfg: Config, args: argparse.Namespace) -> None:
     for name, change in (
         ('data', edits.set_data),
         ('view_size', edits.set_view_size),
-        ('batch_size', edits.set_batch_size),
+        ('batch_size', edits.set_batch_size if 'amp' in given else edits.set_test_batch_size),
         ('workers', edits.set_workers),
     ):
         if given.get(name) is not None:

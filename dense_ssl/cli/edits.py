@@ -21,6 +21,7 @@ __all__ = [
     'set_data',
     'set_resume',
     'set_speed',
+    'set_test_batch_size',
     'set_view_size',
     'set_workers',
 ]
@@ -131,6 +132,14 @@ def set_batch_size(cfg: Config, batch_size: int) -> None:
             '--batch-size must be 2 or more: batch normalisation is trained in these recipes.'
         )
     cfg.train_dataloader.batch_size = batch_size
+
+
+def set_test_batch_size(cfg: Config, batch_size: int) -> None:
+    """Images per process that are tested at a time."""
+    if batch_size < 1:
+        raise UserError(f'--batch-size must be 1 or more, got {batch_size}.')
+    if cfg.get('test_dataloader'):
+        cfg.test_dataloader.batch_size = batch_size
 
 
 def set_workers(cfg: Config, workers: int) -> None:

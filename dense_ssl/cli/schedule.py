@@ -17,8 +17,9 @@ def set_length(cfg: Config, epochs: Optional[int] = None, iters: Optional[int] =
     - A schedule that ended with training ends with it; decay and steps keep
       their place in relation to the whole.
     - A warm-up keeps its length, but takes at most a tenth of the training.
-    - Validation, checkpoints and precise norm statistics come at least once,
-      at the end; the log has ten lines at least.
+    - Validation and checkpoints come at least once, at the end. Of a run that
+      counts iterations the log has ten lines at least, and precise norm
+      statistics are taken of a twentieth, or not at all where that is too few.
 
     Schedules that count in another unit than training shrink with it, and do
     not grow.
@@ -104,7 +105,7 @@ def _fit(s: dict, old: int, new: int, warm_ups: set) -> None:
     begin, end = s.get('begin', 0), s.get('end', old)
     to = [moved(begin), moved(end, least=1)]
     if to[0] >= to[1]:  # rounded to nothing
-        to = [moved(begin, by_epoch), moved(end, by_epoch)]
+        to = [moved(begin, exactly=by_epoch), moved(end, exactly=by_epoch)]
     s.update({k: v for k, v in zip(('begin', 'end'), to) if k in s})
     if any(isinstance(v, float) for v in to):  # parts of an epoch
         s['convert_to_iter_based'] = True

@@ -76,6 +76,9 @@ class StartingPoint:
         used = {*target, *(key for key in weights if _network(key) in spare)}
         match = match_part(target, weights, Part('', '', 'model'), used)
         notes = _let_queues_go(self.model, match)
+        if match.notes:
+            more = f' (and {len(match.notes) - 1} more)' if match.notes[1:] else ''
+            notes.append(match.notes[0] + more)
         if not match.ok:
             header = (
                 f'{name} does not fit the model: {len(match.pairs)} of its '

@@ -29,7 +29,7 @@ class InitFromHook(Hook):
     Args:
         checkpoint: See :func:`dense_ssl.transfer.importers.import_file`.
         parts: Names of the networks to fill, ``backbone`` among them, also
-            as one text; by default (``'auto'``) all that the file has.
+            as one text; None or ``'auto'``: all that the file has.
 
     Raises:
         TransferError: Before the first step, with a diff; the model is then

@@ -51,9 +51,6 @@ class PartMatch:
         return not (self.missing or self.unexpected or self.wrong_shape or self.not_finite)
 
 
-Match = PartMatch  # its name in earlier versions
-
-
 @dataclass
 class Transfer:
     """A checked transfer; ``apply`` writes the weights into the model."""

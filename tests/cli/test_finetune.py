@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from dense_ssl.cli.arguments import finetune_parser
+from dense_ssl.cli.arguments import test_parser as parser_of_test
 from dense_ssl.cli.build import build_config
 from dense_ssl.cli.config import load_config
 from dense_ssl.cli.edits import set_data
@@ -197,3 +198,11 @@ def test_launcher_finds_python_threads_and_a_port(tree):
     assert done.stdout.startswith('threads=3 ')
     assert 'distributed' not in done.stdout
     assert done.stdout.strip().endswith('test.py a.py x.pth')
+
+
+def test_the_batch_of_a_test(tmp_path):
+    package_of(CITYSCAPES)
+    words = [str(CONFIGS / CITYSCAPES), 'x.pth', '--work-dir', str(tmp_path), '--batch-size']
+    assert build_config(parser_of_test().parse_args([*words, '7'])).test_dataloader.batch_size == 7
+    with pytest.raises(UserError, match='--batch-size must be 1 or more'):
+        build_config(parser_of_test().parse_args([*words, '0']))

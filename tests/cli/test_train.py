@@ -354,3 +354,10 @@ def test_data_of_another_kind(tmp_path):
     cfg = merged(tmp_path, '--data', 'z', preset=tmp_path / 'c.py')
     assert cfg.train_dataloader.dataset.data_root == 'z'
     assert cfg.val_dataloader.dataset.data_root == 'y'
+
+
+def test_imports_that_options_name(tmp_path, monkeypatch):
+    (tmp_path / 'imported_by_an_option.py').write_text('')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    merged(tmp_path, '--cfg-options', 'custom_imports.imports=[imported_by_an_option]')
+    assert 'imported_by_an_option' in sys.modules

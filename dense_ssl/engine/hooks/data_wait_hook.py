@@ -12,7 +12,7 @@ class DataWaitHook(Hook):
     Of the iterations since the last line of the log.
 
     Near 0, the loader keeps up. Much above that, more workers, or colours on
-    the device (``--colour device``), make training faster. On a GPU whose
+    the device (``--color device``), make training faster. On a GPU whose
     work is queued ahead, waiting shows only once the queue has run dry.
     """
 
