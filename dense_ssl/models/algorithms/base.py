@@ -13,6 +13,7 @@ from dense_ssl.former import old_arguments
 from dense_ssl.registry import MODELS
 
 from ..momentum_encoder import MomentumEncoder
+from ..widths import check_widths
 
 
 def build_part(cfg: Union[dict, nn.Module, None]) -> Any:
@@ -48,6 +49,10 @@ class MomentumSelfSupervisor(BaseSelfSupervisor):
         first_step (int): See :class:`MomentumEncoder`.
         data_preprocessor (dict, optional): Defaults to
             ``DenseDataPreprocessor`` without normalisation.
+
+    Raises:
+        UserError: The neck, or without one the projector, takes other maps
+            than the backbone gives.
     """
 
     @old_arguments(more_networks='extra_networks')
@@ -71,6 +76,9 @@ class MomentumSelfSupervisor(BaseSelfSupervisor):
             data_preprocessor=build_preprocessor(data_preprocessor),
             init_cfg=init_cfg,
         )
+        reader = 'projector' if neck is None else 'neck'
+        channels = backbone.get('in_channels', 3) if isinstance(backbone, dict) else 3
+        check_widths(self.backbone, channels, reader, dict(projector=projector, neck=neck)[reader])
         self.projector = build_part(projector)
         self._extra_networks = tuple(extra_networks or ())
         for name, network in (extra_networks or {}).items():

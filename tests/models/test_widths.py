@@ -1,0 +1,65 @@
+"""A backbone and the network that reads it."""
+
+import copy
+
+import pytest
+import torch
+from mmengine.registry import DefaultScope
+
+from dense_ssl.errors import UserError
+from dense_ssl.models.widths import map_shapes
+from dense_ssl.registry import MODELS
+from tests.engine.runs import CONFIGS, Config
+
+CASES = [
+    ('densecl/densecl_resnet50_8xb32-coslr-200e_in1k.py', 'projector', 2048, 512),
+    ('pixpro/pixpro_resnet50_8xb128-coslr-100e_in1k.py', 'projector', 2048, 512),
+    (
+        'mcl/mcl_resnet50_32xb128-coslr-100e_in1k.py',
+        'neck',
+        [256, 512, 1024, 2048],
+        [64, 128, 256, 512],
+    ),
+]
+
+
+def build(name, **backbone):
+    cfg = Config.fromfile(CONFIGS / name).model
+    cfg.backbone.update(backbone)
+    with DefaultScope.overwrite_default_scope('dense_ssl'):
+        return MODELS.build(cfg)
+
+
+@pytest.mark.parametrize('name, reader, wanted, given', CASES)
+def test_another_depth_is_named(name, reader, wanted, given):
+    with pytest.raises(UserError) as error:
+        build(name, depth=18)
+    text = str(error.value)
+    assert f'model.{reader} takes maps of {wanted} channels' in text
+    assert f'set model.{reader}.in_channels={given}' in text
+
+
+def test_vectors_are_named():
+    cfg = Config.fromfile(CONFIGS / CASES[0][0]).model
+    cfg.backbone = dict(type='ConvNeXt', arch='atto')
+    with (
+        DefaultScope.overwrite_default_scope('dense_ssl'),
+        pytest.raises(UserError, match='gives vectors.*gap_before_final_norm=False'),
+    ):
+        MODELS.build(cfg)
+
+
+def test_asking_computes_and_changes_nothing():
+    backbone = torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3, 2), torch.nn.BatchNorm2d(5)).train()
+    before = copy.deepcopy(backbone.state_dict())
+    assert map_shapes(backbone) == [(1, 5, 111, 111)]
+    assert backbone.training and all(m.training for m in backbone)
+    assert all(torch.equal(before[k], v) for k, v in backbone.state_dict().items())
+
+
+def test_who_cannot_be_asked_is_let_through():
+    class Odd(torch.nn.Module):
+        def forward(self, x):
+            return [x.sum().item()]
+
+    assert map_shapes(Odd()) is None
