@@ -159,6 +159,18 @@ def test_values_without_a_meaning_are_refused(read, change, words):
         read(each_annotation(change))
 
 
+def test_derived_areas_are_said(read, said):
+    def change(content):
+        content['annotations'][0].pop('area')
+        content['annotations'][1]['area'] = None
+        content['annotations'][2]['area'] = 0
+        content['annotations'][3].update(segmentation=[[0, 0, 10, 0, 10, 10, 0, 10]], area=-1)
+
+    areas = [a['area'] for a in read(change)['annotations']]
+    assert areas[:5] == [400, 400, 400, 100, 400]
+    assert [text for _, text in said if '4 of 12 areas' in text]
+
+
 def test_a_width_in_part_of_a_pixel(read):
     with pytest.raises(UserError, match='width 160.5; a number of pixels'):
         read(lambda content: content['images'][0].update(width=160.5))

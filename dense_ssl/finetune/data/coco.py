@@ -321,9 +321,11 @@ def _say_what_counts(content: dict, path: str, verb: str) -> None:
     empty = len(content['images']) - len({a['image_id'] for a in content['annotations']})
     found = {a['category_id'] for a in objects}
     absent = [str(c['name']) for c in content['categories'] if c['id'] not in found]
+    crowds = len(content['annotations']) - len(objects)
     print_log(
-        f'{path}: {len(objects)} objects and {len(content["annotations"]) - len(objects)} crowds '
-        f'(ignored) are {verb}; {empty} of {len(content["images"])} images have none'
+        f'{path}: {len(objects)} objects'
+        + (f', beside {crowds} crowds that are ignored,' if crowds else '')
+        + f' are {verb}; {empty} of {len(content["images"])} images have none'
         + (' and are left out' * (empty > 0 and verb == 'trained'))
         + (f'; no object of {", ".join(absent)}.' if absent else '.'),
         'current',

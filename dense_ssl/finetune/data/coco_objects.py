@@ -94,14 +94,15 @@ def clean_objects(path: str, content: dict) -> bool:
     _refuse_other_units(path, annotations, sizes)
 
     causes: Counter[str] = Counter()
-    kept = []
+    kept, derived = [], []
     for annotation in annotations:
         width, height = sizes[annotation['image_id']]
         # mmdet would pass over it, pycocotools count it; crowds are ignored by both.
         ignore = annotation.pop('ignore', None)
         if ignore:
             annotation['iscrowd'] = 1
-        changed += [ignore is not None, _derive(annotation, width, height)]
+        derived.append(_derive(annotation, width, height))
+        changed.append(ignore is not None)
         cause = _cause(annotation, width, height)
         if not cause:
             kept.append(annotation)
@@ -114,6 +115,12 @@ def clean_objects(path: str, content: dict) -> bool:
             annotation['segmentation'] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
             changed.append(True)
     content['annotations'] = kept
+    if any(derived):
+        print_log(
+            f'{path}: {sum(derived)} of {len(annotations)} areas are missing, not above 0, larger '
+            'than the image or text: they are taken from the masks, or from the boxes.',
+            'current',
+        )
     _say(path, causes, len(annotations))
     if all(annotation['iscrowd'] for annotation in kept):
         raise TransferError(
@@ -125,7 +132,7 @@ def clean_objects(path: str, content: dict) -> bool:
             'current',
         )
         changed.append(True)
-    return any(changed) or len(kept) < len(annotations)
+    return any([*changed, *derived]) or len(kept) < len(annotations)
 
 
 def objects_per_image(*contents: dict) -> Counter:

@@ -75,8 +75,8 @@ def scan(paths: Sequence[Path], look: Callable[[str], dict]) -> list[dict]:
     folder = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
     cache = Path(folder) / 'dense_ssl' / f'{name[:32]}.json'
     try:
-        known = json.loads(cache.read_text())
-    except (OSError, ValueError):
+        known = dict(json.loads(cache.read_text()))
+    except (OSError, ValueError, TypeError):
         known = {}
     new: dict[str, Any] = {}
 
