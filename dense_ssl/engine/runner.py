@@ -22,6 +22,7 @@ from dense_ssl.registry import HOOKS, RUNNERS
 from .checkpoint_check import StartingPoint
 from .device_color import place_colors
 from .processes import join_process_group, settle_processes
+from .progress import follow_epochs, step_of
 from .saving import BACKEND, keep_until_saved
 from .work_folder import claim, make_room
 
@@ -87,6 +88,7 @@ class DenseRunner(Runner):
         """As mmengine's; in a local folder the file is there as a whole or not at all."""
         if '://' not in str(out_dir) and not file_client_args and not backend_args:
             backend_args = dict(backend=BACKEND)
+        kwargs['meta'] = {**(kwargs.get('meta') or {}), 'step': step_of(self)}
         super().save_checkpoint(
             out_dir, filename, file_client_args, *args, backend_args=backend_args, **kwargs
         )
@@ -125,7 +127,14 @@ class DenseRunner(Runner):
         if start is None or start.path != filename:
             start = StartingPoint(self, filename)
         self._has_loaded = True
-        return start.load()
+        content = start.load()
+        self._loaded_meta = content.get('meta') or {}
+        return content
+
+    def resume(self, filename, *args, **kwargs) -> None:
+        """As mmengine's; schedules follow the epochs where a step has other images than before."""
+        super().resume(filename, *args, **kwargs)
+        follow_epochs(self, filename, self._loaded_meta)
 
     def _build_param_scheduler(self, scheduler, optim_wrapper) -> list:
         """Leave out what is shorter than an iteration: mmengine refuses it."""

@@ -69,7 +69,7 @@ def config(name: str, data_root, work_dir, epochs=2, **options) -> Config:
 
 def train(cfg: Config) -> tuple:
     """Run ``cfg``; returns the runner and what was recorded."""
-    cfg.experiment_name = f'run_{np.random.randint(1 << 60)}'
+    cfg.experiment_name = f'run_{uuid4().hex}'  # numpy's numbers repeat, runs are seeded
     runner = Runner.from_cfg(cfg)
     recorder = Recorder()
     runner.register_hook(recorder)
@@ -77,7 +77,13 @@ def train(cfg: Config) -> tuple:
     return runner, recorder
 
 
-def start(cfg: Config, *arguments, tool='tools/train.py', env=(), **options) -> subprocess.Popen:
+def environment() -> dict:
+    """In which a process finds this project and its tests."""
+    here = dict(PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1', PYTHON=sys.executable)
+    return {**os.environ, **here, 'CUDA_VISIBLE_DEVICES': '-1'}
+
+
+def start(cfg: Config, *arguments, tool='tools/train.py', **options) -> subprocess.Popen:
     """``cfg`` by a tool in a process of its own; both outputs in one pipe."""
     cfg.custom_imports = dict(
         imports=['tests.models.tiny', 'tests.engine.killers'], allow_failed_imports=False
@@ -88,7 +94,7 @@ def start(cfg: Config, *arguments, tool='tools/train.py', env=(), **options) -> 
     return subprocess.Popen(
         list(map(str, command)),
         cwd=ROOT,
-        env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1', **dict(env)),
+        env=environment(),
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

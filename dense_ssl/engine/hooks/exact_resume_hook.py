@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from mmengine.dist import all_reduce, get_rank
 from mmengine.hooks import Hook
+from mmengine.runner import IterBasedTrainLoop
 
 from dense_ssl.errors import UserError
 from dense_ssl.modules import bare
@@ -54,7 +55,7 @@ class ExactResumeHook(Hook):
         if runner.iter:
             self._resume_gradients(runner)
             if _settings(runner.param_schedulers) != self.wanted:
-                _follow_config(runner)
+                follow_config(runner)
         self.loaded = {}
 
     def _seed_sampler(self, runner) -> None:
@@ -71,7 +72,7 @@ class ExactResumeHook(Hook):
             diff = runner._randomness_cfg.get('diff_rank_seed', False)
             sampler.seed = runner.seed - (get_rank() if diff else 0)
         amid = runner.iter - runner.epoch * len(runner.train_dataloader)
-        if amid:
+        if amid and not isinstance(runner.train_loop, IterBasedTrainLoop):
             runner.logger.warning(
                 f'the checkpoint was saved {amid} iterations into epoch '
                 f'{runner.epoch + 1}, which is trained again from its start: '
@@ -120,7 +121,7 @@ class ExactResumeHook(Hook):
             runner.logger.info('the gradients accumulated so far are resumed too')
 
 
-def _follow_config(runner) -> None:
+def follow_config(runner) -> None:
     """Step the config's schedule from the start to where the run stands."""
     wrapper = runner.optim_wrapper
     names = {s.param_name for s in runner.param_schedulers}
@@ -134,7 +135,7 @@ def _follow_config(runner) -> None:
             for scheduler in chosen:
                 scheduler.step()
     runner.logger.warning(
-        'the checkpoint was made with another learning-rate schedule; '
+        'the checkpoint was made with another learning-rate schedule, or other steps; '
         f"from iteration {runner.iter} on the config's is followed "
         f'(lr {wrapper.param_groups[0]["lr"]:.3e})'
     )
