@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from dense_ssl.errors import UserError
 from dense_ssl.modules import bare
 from dense_ssl.registry import HOOKS, RUNNERS
+from dense_ssl.transfer.checkpoint import guard_mmengine
 
 from .checkpoint_check import StartingPoint
 from .device_color import place_colors
@@ -51,6 +52,10 @@ class DenseRunner(Runner):
       - colors: 'device' or 'workers', where views get their colors changed, see
         :func:`place_colors`.
     """
+
+    def __init__(self, *args, **kwargs) -> None:
+        guard_mmengine()
+        super().__init__(*args, **kwargs)
 
     @classmethod
     def from_cfg(cls, cfg: Config) -> 'DenseRunner':
