@@ -22,6 +22,7 @@ from dense_ssl.transfer.checkpoint import guard_mmengine
 
 from .checkpoint_check import StartingPoint
 from .device_color import place_colors
+from .hooks.stop_signal_hook import Signals
 from .processes import join_process_group, settle_processes
 from .progress import follow_epochs, step_of
 from .saving import BACKEND, keep_until_saved
@@ -75,6 +76,7 @@ class DenseRunner(Runner):
         super().register_hooks(default_hooks, custom_hooks)
         policy = self.cfg.get('non_finite', 'stop')
         self._add_hook('FiniteCheckHook', policy=policy)
+        self._add_hook('StopSignalHook')
         if not isinstance(bare(self.model), BaseSelfSupervisor):
             return
         for name in ('FitCheckHook', 'MomentumUpdateHook', 'ExactResumeHook'):
@@ -113,7 +115,8 @@ class DenseRunner(Runner):
             if not self._resume and is_main_process():
                 make_room(self.work_dir, self.cfg.get('overwrite'))
             self._start = StartingPoint.find(self)
-            return super().train()
+            with Signals() as self.signals:
+                return super().train()
 
     def test(self) -> dict:
         """Test, once the checkpoint is known to fit."""
