@@ -18,6 +18,7 @@ from mmengine.utils import is_installed
 from dense_ssl.compat import OPTIONAL, REQUIRED, VersionError, require
 from dense_ssl.errors import MissingFile, UserError
 from dense_ssl.former import current_config
+from dense_ssl.transfer.checkpoint import guard_mmengine
 
 __all__ = ['TOP_LEVEL', 'load_config', 'require_packages']
 
@@ -25,7 +26,7 @@ __all__ = ['TOP_LEVEL', 'load_config', 'require_packages']
 TOP_LEVEL = set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'} | {
     'runner_type', 'sync_bn', 'find_unused_parameters', 'model_wrapper_cfg',
     'activation_checkpointing', 'efficient_conv_bn_eval', 'compile', 'custom_imports',
-    'tta_model', 'tta_pipeline', 'strategy', 'speed',
+    'tta_model', 'tta_pipeline', 'strategy', 'speed', 'non_finite', 'disk_full', 'overwrite',
 }  # fmt: skip
 
 
@@ -40,6 +41,7 @@ def load_config(path: str) -> Config:
             absent or of a version outside the range wanted. Nothing is
             installed.
     """
+    guard_mmengine()
     package, colons, _ = path.partition('::')
     if colons:
         _require(package, path)

@@ -18,10 +18,13 @@ from torch.utils.checkpoint import checkpoint
 from dense_ssl.errors import UserError
 from dense_ssl.modules import bare
 from dense_ssl.registry import HOOKS, RUNNERS
+from dense_ssl.transfer.checkpoint import guard_mmengine
 
 from .checkpoint_check import MODULE, StartingPoint
 from .device_color import place_colors
+from .hooks.stop_signal_hook import Signals
 from .processes import join_process_group, settle_processes
+from .progress import follow_epochs, step_of
 from .saving import BACKEND, keep_until_saved
 from .work_folder import claim, make_room
 
@@ -51,6 +54,10 @@ class DenseRunner(Runner):
         :func:`place_colors`.
     """
 
+    def __init__(self, *args, **kwargs) -> None:
+        guard_mmengine()
+        super().__init__(*args, **kwargs)
+
     @classmethod
     def from_cfg(cls, cfg: Config) -> 'DenseRunner':
         """Build a runner from a config, which is left as it is."""
@@ -69,6 +76,7 @@ class DenseRunner(Runner):
         super().register_hooks(default_hooks, custom_hooks)
         policy = self.cfg.get('non_finite', 'stop')
         self._add_hook('FiniteCheckHook', policy=policy)
+        self._add_hook('StopSignalHook')
         if not isinstance(bare(self.model), BaseSelfSupervisor):
             return
         # Where workers persist, and the config asks for nothing, that is accepted.
@@ -90,6 +98,7 @@ class DenseRunner(Runner):
         """As mmengine's; in a local folder the file is there as a whole or not at all."""
         if '://' not in str(out_dir) and not file_client_args and not backend_args:
             backend_args = dict(backend=BACKEND)
+        kwargs['meta'] = {**(kwargs.get('meta') or {}), 'step': step_of(self)}
         super().save_checkpoint(
             out_dir, filename, file_client_args, *args, backend_args=backend_args, **kwargs
         )
@@ -109,7 +118,8 @@ class DenseRunner(Runner):
             if not self._resume and is_main_process():
                 make_room(self.work_dir, self.cfg.get('overwrite'))
             self._start = StartingPoint.find(self)
-            return super().train()
+            with Signals() as self.signals:
+                return super().train()
 
     def test(self) -> dict:
         """Test, once the checkpoint is known to fit."""
@@ -128,7 +138,14 @@ class DenseRunner(Runner):
         if start is None or start.path != filename:
             start = StartingPoint(self, filename, revise_keys=revise_keys)
         self._has_loaded = True
-        return start.load()
+        content = start.load()
+        self._loaded_meta = content.get('meta') or {}
+        return content
+
+    def resume(self, filename, *args, **kwargs) -> None:
+        """As mmengine's; schedules follow the epochs where a step has other images than before."""
+        super().resume(filename, *args, **kwargs)
+        follow_epochs(self, filename, self._loaded_meta)
 
     def _build_param_scheduler(self, scheduler, optim_wrapper) -> list:
         """Leave out what is shorter than an iteration: mmengine refuses it."""

@@ -191,8 +191,8 @@ class MomentumEncoder(nn.Module):
             getattr(self, name).load_state_dict(network.state_dict())
         self.restart()
 
-    def restart(self) -> None:
-        """Begin the schedule anew, with the weights as they are."""
-        self._updates = 0
-        self.updates.zero_()
+    def restart(self, updates: int = 0) -> None:
+        """Begin the schedule anew, or after some updates, with the weights as they are."""
+        self._updates = updates
+        self.updates.fill_(updates)
         self._seen = None

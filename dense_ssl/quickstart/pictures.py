@@ -13,10 +13,11 @@ import torch
 from mmengine import Config
 from mmengine.dataset import default_collate
 from mmengine.registry import init_default_scope
-from mmengine.runner import CheckpointLoader, set_random_seed
+from mmengine.runner import set_random_seed
 
 from dense_ssl.models.correspondence import SimilarityCorrespondence, ViewMap
 from dense_ssl.registry import DATASETS, MODELS
+from dense_ssl.transfer.checkpoint import read_file
 from dense_ssl.visualization import correct_matches, draw_correspondence
 from dense_ssl.visualization.correspondence import tensor_to_image
 
@@ -51,7 +52,7 @@ def draw_views(
     if view_size:
         cfg.train_dataloader.dataset.pipeline[1].view_size = view_size
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
-    weights = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')['state_dict']
+    weights = read_file(checkpoint)['state_dict']
     backbone = MODELS.build(cfg.model.backbone)
     backbone.load_state_dict(
         {k[len('backbone.') :]: v for k, v in weights.items() if k.startswith('backbone.')}

@@ -2,12 +2,16 @@
 
 import pickle
 import re
+import shutil
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Union
+from unittest.mock import patch
 
 import torch
+from mmengine.runner import CheckpointLoader
 from torch import Tensor
 
 from dense_ssl.errors import TransferError
@@ -16,6 +20,7 @@ from .safe_pickle import restricted_pickle_module, safe_globals
 
 #: Where the weights lie in the files of the frameworks we know.
 WEIGHT_KEYS = ('state_dict', 'model')
+_torch_load = torch.load
 
 
 @dataclass
@@ -96,15 +101,44 @@ def _verify(path: Path) -> None:
         )
 
 
+def guard_mmengine() -> None:
+    """Let mmengine read checkpoints as safely, wherever they lie; for this process.
+
+    Its own reader, of ``load_from`` and ``init_cfg`` alike, runs a file's code where weights
+    alone do not do.
+    """
+    plain = CheckpointLoader.load_checkpoint.__func__
+    if plain.__module__ == __name__:
+        return
+
+    def load_checkpoint(cls, filename, map_location=None, logger='current'):
+        if '://' not in str(filename):
+            return read_file(Path(filename).expanduser())
+        with patch('torch.load', _read_fetched):
+            return plain(cls, filename, map_location, logger)
+
+    CheckpointLoader.load_checkpoint = classmethod(load_checkpoint)
+
+
+def _read_fetched(file, *args, **kwargs):
+    """In place of ``torch.load``, of a path or an open file."""
+    if isinstance(file, (str, Path)):
+        return read_file(file)
+    with NamedTemporaryFile(suffix='.pth') as copy:
+        shutil.copyfileobj(file, copy)
+        copy.flush()
+        return read_file(copy.name)
+
+
 def _load(path: Path, trust: bool):
     try:
         if trust:
-            return torch.load(path, map_location='cpu', weights_only=False)
+            return _torch_load(path, map_location='cpu', weights_only=False)
         if hasattr(torch.serialization, 'safe_globals'):
             with torch.serialization.safe_globals(safe_globals()):
-                return torch.load(path, map_location='cpu', weights_only=True)
+                return _torch_load(path, map_location='cpu', weights_only=True)
         # Before torch 2.5 weights_only cannot be taught more classes.
-        return torch.load(
+        return _torch_load(
             path, map_location='cpu', weights_only=False, pickle_module=restricted_pickle_module()
         )
     except pickle.UnpicklingError as error:

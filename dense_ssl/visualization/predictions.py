@@ -18,6 +18,9 @@ def _load(config, checkpoint):
     from mmengine.registry import DATASETS, MODELS
     from mmengine.runner import load_checkpoint
 
+    from dense_ssl.transfer.checkpoint import guard_mmengine
+
+    guard_mmengine()
     cfg = Config.fromfile(config)
     init_default_scope(cfg.default_scope)
     # the checkpoint brings every weight: nothing else is to be read

@@ -26,9 +26,9 @@ class KillWhile(Hook):
 class SignalAt(Hook):
     """A signal to the own process after an iteration."""
 
-    def __init__(self, name: str, iteration: int) -> None:
-        self.name, self.iteration = name, iteration
+    def __init__(self, name: str, iteration: int, rank: int = 0) -> None:
+        self.name, self.iteration, self.rank = name, iteration, rank
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        if runner.iter == self.iteration:
+        if runner.iter == self.iteration and runner.rank == self.rank:
             os.kill(os.getpid(), getattr(signal, self.name))

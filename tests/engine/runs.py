@@ -81,7 +81,13 @@ def train(cfg: Config) -> tuple:
     return runner, recorder
 
 
-def start(cfg: Config, *arguments, tool='tools/train.py', env=(), **options) -> subprocess.Popen:
+def environment() -> dict:
+    """In which a process finds this project and its tests."""
+    here = dict(PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1', PYTHON=sys.executable)
+    return {**os.environ, **here, 'CUDA_VISIBLE_DEVICES': '-1'}
+
+
+def start(cfg: Config, *arguments, tool='tools/train.py', **options) -> subprocess.Popen:
     """``cfg`` by a tool in a process of its own; both outputs in one pipe."""
     cfg.custom_imports = dict(
         imports=['tests.models.tiny', 'tests.engine.killers'], allow_failed_imports=False
@@ -92,7 +98,7 @@ def start(cfg: Config, *arguments, tool='tools/train.py', env=(), **options) -> 
     return subprocess.Popen(
         list(map(str, command)),
         cwd=ROOT,
-        env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1', **dict(env)),
+        env=environment(),
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

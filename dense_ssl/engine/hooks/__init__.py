@@ -9,6 +9,7 @@ from .finite_check_hook import FiniteCheckHook
 from .fit_check_hook import FitCheckHook
 from .former_hooks import FormerHook
 from .momentum_update_hook import MomentumUpdateHook
+from .stop_signal_hook import StopSignalHook
 
 __all__ = [
     'DataWaitHook',
@@ -18,5 +19,6 @@ __all__ = [
     'FitCheckHook',
     'FormerHook',
     'MomentumUpdateHook',
+    'StopSignalHook',
 ]
 __getattr__ = old_attributes(__name__, MomentumScheduleHook='MomentumUpdateHook')

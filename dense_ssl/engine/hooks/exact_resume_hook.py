@@ -1,11 +1,14 @@
 """A resumed run makes the very steps of an uninterrupted one."""
 
 import random
+from typing import Any, Optional
 
 import numpy as np
 import torch
-from mmengine.dist import all_reduce, get_rank
+import torch.distributed as dist
+from mmengine.dist import all_reduce, get_rank, get_world_size
 from mmengine.hooks import Hook
+from mmengine.runner import IterBasedTrainLoop
 
 from dense_ssl.errors import UserError
 from dense_ssl.modules import bare
@@ -24,6 +27,9 @@ class ExactResumeHook(Hook):
       differ, ranks differ, and a run resumed at an epoch sees the numbers of
       an uninterrupted one. Needs ``persistent_workers=False``: workers that
       live on keep a state that no checkpoint holds.
+    - A checkpoint from within an epoch takes the generators' states along (of one
+      process; of several where StopSignalHook wrote it): the epoch goes on there, after its first
+      images were read again.
     - With gradient accumulation an epoch may end between two optimiser steps.
       What has been accumulated by then is saved and resumed.
     - mmengine restores schedulers whole, their old length included. Where the
@@ -38,6 +44,7 @@ class ExactResumeHook(Hook):
 
     priority = 'VERY_HIGH'  # before CheckpointHook saves
     key = 'pending_gradients'
+    states_key = 'random_states'
 
     def __init__(self, exact: bool = True) -> None:
         self.exact = exact
@@ -47,6 +54,9 @@ class ExactResumeHook(Hook):
         self.wanted = _settings(runner.param_schedulers)
         self.pending: dict[str, torch.Tensor] = {}
         self.loaded: dict[str, torch.Tensor] = {}
+        self.loaded_states: Optional[list] = None
+        self.states: Optional[list] = None  # to be saved, of all processes
+        self.go_on: Optional[dict] = None  # within an epoch, and how
 
     def before_train(self, runner) -> None:
         """Called after a checkpoint was loaded."""
@@ -54,7 +64,7 @@ class ExactResumeHook(Hook):
         if runner.iter:
             self._resume_gradients(runner)
             if _settings(runner.param_schedulers) != self.wanted:
-                _follow_config(runner)
+                follow_config(runner)
         self.loaded = {}
 
     def _seed_sampler(self, runner) -> None:
@@ -76,14 +86,20 @@ class ExactResumeHook(Hook):
             diff = runner._randomness_cfg.get('diff_rank_seed', False)
             sampler.seed = runner.seed - (get_rank() if diff else 0)
         amid = runner.iter - runner.epoch * len(runner.train_dataloader)
-        if amid:
-            runner.logger.warning(
-                f'the checkpoint was saved {amid} iterations into epoch '
-                f'{runner.epoch + 1}, which is trained again from its start: '
-                'the run gets that much longer than its schedules. '
-                'Checkpoints of whole epochs (default_hooks.checkpoint.'
-                'by_epoch=True) resume exactly'
-            )
+        if not amid or isinstance(runner.train_loop, IterBasedTrainLoop):
+            return
+        saved = f'the checkpoint was saved {amid} iterations into epoch {runner.epoch + 1}'
+        states = self.loaded_states if self.exact else None
+        if states and states[0]['step'] == _step(runner) and len(states) == get_world_size():
+            self.go_on = dict(amid=amid, state=states[get_rank()])
+            runner.logger.warning(f'{saved}: their images are read again, then the run goes on')
+            return
+        runner.logger.warning(
+            f'{saved}, which is trained again from its start: '
+            'the run gets that much longer than its schedules. '
+            'Checkpoints of whole epochs (default_hooks.checkpoint.'
+            'by_epoch=True) resume exactly'
+        )
 
     def before_train_epoch(self, runner) -> None:
         """Seed python, numpy and torch."""
@@ -91,9 +107,15 @@ class ExactResumeHook(Hook):
         random.seed(int(state[0]))
         np.random.seed(state[1])
         torch.manual_seed(int(state[2]))
+        if self.go_on:
+            loop = runner.train_loop
+            loop.dataloader = _Rest(loop.dataloader, **self.go_on)
+            self.go_on = None
 
     def after_train_epoch(self, runner) -> None:
         """Collect waiting gradients, averaged over the processes as a step would."""
+        loop = runner.train_loop
+        loop.dataloader = getattr(loop.dataloader, 'whole', loop.dataloader)
         every = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
         self.pending = {}
         if runner.iter % every == 0 or runner.iter == runner.max_iters:
@@ -111,10 +133,20 @@ class ExactResumeHook(Hook):
         """Put waiting gradients into the checkpoint."""
         if self.pending:
             checkpoint[self.key] = {k: v.cpu() for k, v in self.pending.items()}
+        if self.states is None and get_world_size() == 1:
+            self.gather(runner)
+        checkpoint[self.states_key], self.states = self.states, None
+
+    def gather(self, runner, group=None) -> None:
+        """Collect every process's random state; the next checkpoint takes it along."""
+        self.states = [_random_state(runner)] * get_world_size()
+        if group is not None:
+            dist.all_gather_object(self.states, self.states[0], group)
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Keep those of the checkpoint."""
         self.loaded = checkpoint.get(self.key) or {}
+        self.loaded_states = checkpoint.get(self.states_key)
 
     def _resume_gradients(self, runner) -> None:
         parameters = dict(bare(runner.model).named_parameters())
@@ -125,7 +157,56 @@ class ExactResumeHook(Hook):
             runner.logger.info('the gradients accumulated so far are resumed too')
 
 
-def _follow_config(runner) -> None:
+class _Rest:
+    """A loader whose first batches are passed over, with the draws of whoever took them."""
+
+    def __init__(self, whole, amid: int, state: dict) -> None:
+        self.whole, self.amid, self.state = whole, amid, state
+
+    def __getattr__(self, name: str):
+        return getattr(self.whole, name)
+
+    def __len__(self) -> int:
+        return len(self.whole) - self.amid
+
+    def __iter__(self):
+        batches = iter(self.whole)
+        for _ in range(self.amid):
+            next(batches)  # read, so that the workers' draws are as they were
+        _restore(self.state)
+        yield from batches
+
+
+def _step(runner) -> list[int]:
+    loader = getattr(runner.train_dataloader, 'whole', runner.train_dataloader)
+    return [len(loader), getattr(loader, 'batch_size', None) or 0, loader.num_workers]
+
+
+def _random_state(runner) -> dict:
+    """Of this process's generators, as a checkpoint may hold it."""
+    version, numbers, gauss = random.getstate()
+    of_numpy: Any = np.random.get_state()
+    _, keys, position, has_gauss, cached = of_numpy
+    return dict(
+        step=_step(runner),
+        python=[version, list(numbers), gauss],
+        numpy=[torch.from_numpy(keys.astype(np.int64)), position, has_gauss, cached],
+        torch=torch.get_rng_state(),
+        cuda=torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+    )
+
+
+def _restore(state: dict) -> None:
+    version, numbers, gauss = state['python']
+    random.setstate((version, tuple(numbers), gauss))
+    keys, *rest = state['numpy']
+    np.random.set_state(('MT19937', keys.numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(state['torch'])
+    if state['cuda'] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state['cuda'])
+
+
+def follow_config(runner) -> None:
     """Step the config's schedule from the start to where the run stands."""
     wrapper = runner.optim_wrapper
     names = {s.param_name for s in runner.param_schedulers}
@@ -139,7 +220,7 @@ def _follow_config(runner) -> None:
             for scheduler in chosen:
                 scheduler.step()
     runner.logger.warning(
-        'the checkpoint was made with another learning-rate schedule; '
+        'the checkpoint was made with another learning-rate schedule, or other steps; '
         f"from iteration {runner.iter} on the config's is followed "
         f'(lr {wrapper.param_groups[0]["lr"]:.3e})'
     )

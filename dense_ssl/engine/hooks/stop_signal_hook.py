@@ -1,0 +1,114 @@
+"""A run that is told to stop saves first."""
+
+import os.path as osp
+import signal
+import threading
+from types import FrameType
+from typing import Optional
+
+import torch
+import torch.distributed as dist
+from mmengine.dist import get_world_size, is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import IterBasedTrainLoop
+
+from dense_ssl.files import write_atomically
+from dense_ssl.registry import HOOKS
+
+from ..work_folder import POINTER, STOPPED
+from .exact_resume_hook import ExactResumeHook
+
+__all__ = ['EXIT_CODE', 'Signals', 'StopSignalHook']
+
+#: Of a run that was stopped and can be resumed: EX_TEMPFAIL of sysexits.h, "try again".
+EXIT_CODE = 75
+
+
+class Signals:
+    """Notes the signals by which systems end a job, as long as it is entered."""
+
+    names = ('SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1')
+
+    def __init__(self) -> None:
+        self.told: Optional[str] = None
+        self.former: dict[int, object] = {}
+
+    def __enter__(self) -> 'Signals':
+        if threading.current_thread() is threading.main_thread():
+            for number in (getattr(signal, n) for n in self.names if hasattr(signal, n)):
+                self.former[number] = signal.signal(number, self._note)
+        return self
+
+    def _note(self, number: int, frame: Optional[FrameType]) -> None:
+        if self.told and number == signal.SIGINT:  # the second Ctrl-C
+            raise KeyboardInterrupt
+        self.told = signal.Signals(number).name
+
+    def __exit__(self, *error) -> None:
+        for number, handler in self.former.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+
+@HOOKS.register_module()
+class StopSignalHook(Hook):
+    """After SIGTERM, SIGUSR1, SIGINT or SIGHUP: a checkpoint at the next step, then exit code 75.
+
+    That is ``stopped.pth``, which a bare ``--resume`` goes on from, and which goes with the next
+    regular checkpoint. It waits for the end of an accumulation. All processes stop at the same
+    step, whichever of them was told: they exchange a flag on the host, a step late.
+    """
+
+    priority = 'LOWEST'  # after CheckpointHook
+
+    def before_train(self, runner) -> None:
+        """Make a group of the hosts, apart from the devices' one."""
+        self.group = dist.new_group(backend='gloo') if get_world_size() > 1 else None
+        self.stopping = False
+        self.flag, self.exchange = torch.zeros(1), None
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        """Stop within an epoch."""
+        loop = runner.train_loop
+        if not isinstance(loop, IterBasedTrainLoop) and self.is_last(runner, batch_idx):
+            return
+        every = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+        if self._told(runner) and (runner.iter + 1) % every == 0:
+            self._stop(runner, runner.epoch, runner.iter + 1)
+
+    def is_last(self, runner, batch_idx: int) -> bool:
+        """Whether the epoch ends here; what follows is done first."""
+        return self.end_of_epoch(runner.train_dataloader, batch_idx)
+
+    def after_train_epoch(self, runner) -> None:
+        """Stop after an epoch."""
+        if not isinstance(runner.train_loop, IterBasedTrainLoop) and self._told(runner):
+            self._stop(runner, runner.epoch + 1, runner.iter)
+
+    def _told(self, runner) -> bool:
+        told = runner.signals.told is not None
+        if self.group is None or self.stopping:
+            return told or self.stopping
+        if self.exchange is not None:
+            self.exchange.wait()
+            self.stopping = bool(self.flag.item())
+        self.flag = torch.tensor([float(told)])
+        self.exchange = dist.all_reduce(
+            self.flag, dist.ReduceOp.MAX, group=self.group, async_op=True
+        )
+        return self.stopping
+
+    def _stop(self, runner, epoch: int, iteration: int) -> None:
+        for hook in runner.hooks:
+            if isinstance(hook, ExactResumeHook):
+                hook.gather(runner, self.group)
+        meta = dict(epoch=epoch, iter=iteration)
+        runner.save_checkpoint(runner.work_dir, STOPPED, meta=meta)
+        if is_main_process():
+            path = osp.join(runner.work_dir, STOPPED)
+            write_atomically(osp.join(runner.work_dir, POINTER), path)
+            runner.logger.warning(
+                f'{runner.signals.told or "another process was told to stop"}: stopped after '
+                f'iteration {iteration}, saved {path}; --resume goes on from there. '
+                f'Exit code {EXIT_CODE}.'
+            )
+        raise SystemExit(EXIT_CODE)
