@@ -8,7 +8,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 #: What every room may import: the files that lie in no room.
-FLOOR = {'color_params', 'compat', 'errors', 'files', 'former', 'modules', 'registry', 'version'}
+FLOOR = {
+    'color_params',
+    'compat',
+    'config_tree',
+    'errors',
+    'files',
+    'former',
+    'modules',
+    'registry',
+    'version',
+}
 #: The rooms that each room may import.
 ROOMS = {
     'models': set(),

@@ -2,11 +2,11 @@
 
 import argparse
 import difflib
-from collections.abc import Iterator
 from typing import Any
 
 from mmengine.config import Config, ConfigDict, DictAction
 
+from dense_ssl.config_tree import walk
 from dense_ssl.errors import UserError
 
 from .config import TOP_LEVEL
@@ -89,7 +89,7 @@ def _check(cfg: Config, key: str, new: bool) -> None:
     """Refuse a key that does not exist, or is used up already."""
     top = key.split('.')[0]
     if top in cfg and top not in TOP_LEVEL:
-        used = [p for p in _paths(cfg) if p.split('.')[-1] == top and p != top]
+        used = [p for p, _ in walk(cfg) if p.split('.')[-1] == top and p != top]
         raise UserError(
             f'--cfg-options {key}: {top} is a variable of the config file, '
             'already used up when options are merged, so this would change '
@@ -123,7 +123,7 @@ def _check(cfg: Config, key: str, new: bool) -> None:
 
 def _suggestion(cfg: Config, key: str, name: str, node: dict, path: list) -> str:
     close = difflib.get_close_matches(name, list(node), n=1)
-    elsewhere = [p for p in _paths(cfg) if p.split('.')[-1] == key.split('.')[-1]]
+    elsewhere = [p for p, _ in walk(cfg) if p.split('.')[-1] == key.split('.')[-1]]
     rest = key.split('.')[len(path) + 1 :]
     if elsewhere and not (close and path):
         return f'Did you mean {elsewhere[0]}? '
@@ -142,17 +142,3 @@ def _open_sections(cfg: Config, key: str) -> None:
         if name in node and node[name] is None:
             node[name] = ConfigDict()
         node = node.get(name, {})
-
-
-def _paths(node: Any, prefix: str = '') -> Iterator[str]:
-    """Every dotted key of a config."""
-    items = (
-        node.items()
-        if hasattr(node, 'items')
-        else enumerate(node)
-        if isinstance(node, (list, tuple))
-        else ()
-    )
-    for key, value in items:
-        yield f'{prefix}{key}'
-        yield from _paths(value, f'{prefix}{key}.')

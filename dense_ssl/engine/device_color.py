@@ -3,6 +3,7 @@
 import torch
 from mmengine.config import Config
 
+from dense_ssl.config_tree import dicts
 from dense_ssl.errors import UserError
 
 __all__ = ['leave_colors_to_device', 'place_colors']
@@ -35,17 +36,6 @@ def place_colors(cfg: Config) -> None:
         leave_colors_to_device(cfg, where == 'device')
 
 
-def _steps(node):
-    """All dicts with a type below ``node``."""
-    if isinstance(node, dict):
-        if 'type' in node:
-            yield node
-        node = list(node.values())
-    if isinstance(node, (list, tuple)):
-        for child in node:
-            yield from _steps(child)
-
-
 def leave_colors_to_device(cfg: Config, on_device: bool = True) -> int:
     """Let every RandomColor of the training data only draw, in place.
 
@@ -60,7 +50,7 @@ def leave_colors_to_device(cfg: Config, on_device: bool = True) -> int:
         int: How many RandomColor there are.
     """
     dataset = (cfg.get('train_dataloader') or {}).get('dataset')
-    steps = list(_steps(dataset))
+    steps = [step for step in dicts(dataset) if 'type' in step]
     colours = [s for s in steps if s['type'].endswith(('RandomColor', 'RandomColour'))]
     for step in colours:
         step['on_device'] = on_device

@@ -1,11 +1,12 @@
 """Changes of a mmdet or mmseg config that users ask for, in one place each."""
 
 from collections.abc import Iterator
-from typing import Any, Callable
+from typing import Callable
 
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
+from dense_ssl.config_tree import dicts
 from dense_ssl.errors import TransferError
 
 SPLITS = ('train', 'val', 'test')
@@ -125,20 +126,3 @@ def _transforms(cfg: Config) -> Iterator[ConfigDict]:
     for loader in _loaders(cfg):
         for node in dicts(loader.dataset):
             yield from node.get('pipeline') or ()
-
-
-def walk(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:
-    """Every dict, list and value of a config with its dotted path, outermost first."""
-    yield path, node
-    children: list[tuple[Any, Any]] = []
-    if isinstance(node, dict):
-        children = list(node.items())
-    elif isinstance(node, (list, tuple)):
-        children = list(enumerate(node))
-    for key, child in children:
-        yield from walk(child, f'{path}.{key}' if path else str(key))
-
-
-def dicts(node: Any) -> Iterator[ConfigDict]:
-    """Every dict of a config, outermost first."""
-    return (part for _, part in walk(node) if isinstance(part, dict))

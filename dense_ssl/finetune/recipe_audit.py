@@ -8,7 +8,7 @@ from mmengine.config import Config
 from torch import nn
 from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 
-from .edits import walk
+from dense_ssl.config_tree import walk
 
 _MEAN = (123.675, 116.28, 103.53)
 

@@ -4,9 +4,8 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from dense_ssl.config_tree import dicts
 from dense_ssl.errors import TransferError
-
-from .edits import dicts
 
 _WIDTHS = (
     'out_channels',

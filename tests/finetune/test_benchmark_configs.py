@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from dense_ssl.finetune.edits import walk
+from dense_ssl.config_tree import walk
 
 from ..transfer.small_models import RegionHead, distinct, prefixed, resnet
 from .tiny_data import write_coco, write_segmentation

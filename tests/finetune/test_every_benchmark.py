@@ -9,7 +9,7 @@ import math
 import pytest
 import torch
 
-from dense_ssl.finetune.edits import dicts
+from dense_ssl.config_tree import dicts
 
 from ..transfer.foreign_layouts import write_data_sets
 from ..transfer.small_models import prefixed, resnet

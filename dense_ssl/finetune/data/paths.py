@@ -4,9 +4,10 @@ import os.path as osp
 
 from mmengine.config import Config, ConfigDict
 
+from dense_ssl.config_tree import dicts
 from dense_ssl.errors import TransferError
 
-from ..edits import dicts, for_each_dataset
+from ..edits import for_each_dataset
 
 _REMEDY = (
     'put a link there, give your own data by --coco-ann/--coco-images '
