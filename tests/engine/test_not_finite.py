@@ -1,12 +1,15 @@
 """Numbers that are not finite end a run, and cost none of its checkpoints."""
 
 import re
+from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 from mmengine.hooks import Hook
 
+from dense_ssl.engine import FiniteCheckHook
 from dense_ssl.errors import UserError
 
 from .runs import config, finish, image_folder, train
@@ -113,3 +116,38 @@ def test_skipping_changes_no_good_run(images, tmp_path):
 def test_another_policy(images, tmp_path, policy):
     with pytest.raises(UserError, match="use 'stop' or 'skip N'"):
         train(spoiled(images, tmp_path, policy))
+
+
+def test_a_scaler_that_only_shrinks():
+    """Gradients that are never finite halve the scale until the log speaks, once."""
+    weight = torch.nn.Parameter(torch.ones(1))
+    scaler = torch.amp.GradScaler('cpu')
+    wrapper = SimpleNamespace(loss_scaler=scaler)
+    logger = mock.Mock()
+    hook = FiniteCheckHook()
+    hook.shrunk = False
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    for _ in range(20):
+        scaler.scale(weight.sum() * float('inf')).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        hook._check_scaler(SimpleNamespace(optim_wrapper=wrapper, logger=logger))
+    (said,) = [call.args[0] for call in logger.warning.call_args_list]
+    assert 'has shrunk to 0.5' in said and weight == 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
+def test_no_step_waits_for_the_device():
+    hook = FiniteCheckHook()
+    runner = mock.Mock(hooks=[], iter=0, epoch=0, model=torch.nn.Linear(2, 2).cuda())
+    hook.before_train(runner)
+    hook.interval = 100
+    runner.train_dataloader = range(100)
+    loss = torch.ones((), device='cuda')
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        for runner.iter in range(5):
+            hook.after_train_iter(runner, runner.iter, {}, dict(loss=loss, loss_a=loss))
+    finally:
+        torch.cuda.set_sync_debug_mode('default')
+    assert len(hook.losses) == 5
