@@ -1,6 +1,8 @@
 """Numbers that are not finite end a run, and cost none of its checkpoints."""
 
 import re
+import subprocess
+import sys
 from types import SimpleNamespace
 from unittest import mock
 
@@ -12,7 +14,8 @@ from mmengine.hooks import Hook
 from dense_ssl.engine import FiniteCheckHook
 from dense_ssl.errors import UserError
 
-from .runs import config, finish, image_folder, train
+from ..finetune.tiny_data import write_coco
+from .runs import ROOT, config, environment, finish, image_folder, train
 
 DENSECL = 'densecl/densecl_resnet50_8xb32-coslr-200e_in1k.py'
 QUEUE = {'model.queue_len': 8}
@@ -58,6 +61,29 @@ def test_a_rate_too_high_ends_the_command(images, tmp_path):
     error = output[output.index('error: ') :]
     assert 'Files of the batch: ' in error and 'non_finite=skip' in error
     assert not list((tmp_path / 'run').glob('epoch_*.pth')), 'none of these was good'
+
+
+@pytest.mark.slow
+def test_a_detector(tmp_path):
+    pytest.importorskip('mmdet')
+    config = 'configs/benchmarks/mmdetection/mask-rcnn_r50_fpn_1x_coco.py'
+    ann, images = write_coco(tmp_path / 'coco', images=10)
+    words = ['--init-from', 'random', '--small', 32, '--scale', 64, 64, '--batch-size', 2]
+    words += ['--workers', 0, '--iters', 6, '--accept-recipe', '--coco-ann', ann]
+    words += ['--coco-images', images, '--work-dir', tmp_path / 'run', '--cfg-options']
+    words += ['default_hooks.checkpoint.interval=1', 'default_hooks.checkpoint.max_keep_ckpts=1']
+    words += ['optim_wrapper.optimizer.lr=1e30', 'default_hooks.logger.interval=6']
+    command = [sys.executable, ROOT / 'tools' / 'finetune.py', config, *words]
+    done = subprocess.run(
+        list(map(str, command)), cwd=ROOT, env=environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 1 and 'Traceback' not in done.stderr, done.stderr[-3000:]
+    error = done.stderr[done.stderr.index('error: ') :]
+    assert 'is the first module with such weights' in error
+    assert f'Files of the batch: {images}' in error
+    for path in (tmp_path / 'run').glob('iter_*.pth'):
+        state = torch.load(path, weights_only=False)['state_dict']
+        assert all(value.isfinite().all() for value in state.values())
 
 
 @pytest.mark.parametrize('interval', [1, 2, 50])
