@@ -1,15 +1,21 @@
 """Numbers that are not finite end a run, and cost none of its checkpoints."""
 
 import re
+import subprocess
+import sys
+from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 from mmengine.hooks import Hook
 
+from dense_ssl.engine import FiniteCheckHook
 from dense_ssl.errors import UserError
 
-from .runs import config, finish, image_folder, train
+from ..finetune.tiny_data import write_coco
+from .runs import ROOT, config, environment, finish, image_folder, train
 
 DENSECL = 'densecl/densecl_resnet50_8xb32-coslr-200e_in1k.py'
 QUEUE = {'model.queue_len': 8}
@@ -55,6 +61,29 @@ def test_a_rate_too_high_ends_the_command(images, tmp_path):
     error = output[output.index('error: ') :]
     assert 'Files of the batch: ' in error and 'non_finite=skip' in error
     assert not list((tmp_path / 'run').glob('epoch_*.pth')), 'none of these was good'
+
+
+@pytest.mark.slow
+def test_a_detector(tmp_path):
+    pytest.importorskip('mmdet')
+    config = 'configs/benchmarks/mmdetection/mask-rcnn_r50_fpn_1x_coco.py'
+    ann, images = write_coco(tmp_path / 'coco', images=10)
+    words = ['--init-from', 'random', '--small', 32, '--scale', 64, 64, '--batch-size', 2]
+    words += ['--workers', 0, '--iters', 6, '--accept-recipe', '--coco-ann', ann]
+    words += ['--coco-images', images, '--work-dir', tmp_path / 'run', '--cfg-options']
+    words += ['default_hooks.checkpoint.interval=1', 'default_hooks.checkpoint.max_keep_ckpts=1']
+    words += ['optim_wrapper.optimizer.lr=1e30', 'default_hooks.logger.interval=6']
+    command = [sys.executable, ROOT / 'tools' / 'finetune.py', config, *words]
+    done = subprocess.run(
+        list(map(str, command)), cwd=ROOT, env=environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 1 and 'Traceback' not in done.stderr, done.stderr[-3000:]
+    error = done.stderr[done.stderr.index('error: ') :]
+    assert 'is the first module with such weights' in error
+    assert f'Files of the batch: {images}' in error
+    for path in (tmp_path / 'run').glob('iter_*.pth'):
+        state = torch.load(path, weights_only=False)['state_dict']
+        assert all(value.isfinite().all() for value in state.values())
 
 
 @pytest.mark.parametrize('interval', [1, 2, 50])
@@ -113,3 +142,38 @@ def test_skipping_changes_no_good_run(images, tmp_path):
 def test_another_policy(images, tmp_path, policy):
     with pytest.raises(UserError, match="use 'stop' or 'skip N'"):
         train(spoiled(images, tmp_path, policy))
+
+
+def test_a_scaler_that_only_shrinks():
+    """Gradients that are never finite halve the scale until the log speaks, once."""
+    weight = torch.nn.Parameter(torch.ones(1))
+    scaler = torch.amp.GradScaler('cpu')
+    wrapper = SimpleNamespace(loss_scaler=scaler)
+    logger = mock.Mock()
+    hook = FiniteCheckHook()
+    hook.shrunk = False
+    optimizer = torch.optim.SGD([weight], lr=0.1)
+    for _ in range(20):
+        scaler.scale(weight.sum() * float('inf')).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        hook._check_scaler(SimpleNamespace(optim_wrapper=wrapper, logger=logger))
+    (said,) = [call.args[0] for call in logger.warning.call_args_list]
+    assert 'has shrunk to 0.5' in said and weight == 1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
+def test_no_step_waits_for_the_device():
+    hook = FiniteCheckHook()
+    runner = mock.Mock(hooks=[], iter=0, epoch=0, model=torch.nn.Linear(2, 2).cuda())
+    hook.before_train(runner)
+    hook.interval = 100
+    runner.train_dataloader = range(100)
+    loss = torch.ones((), device='cuda')
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        for runner.iter in range(5):
+            hook.after_train_iter(runner, runner.iter, {}, dict(loss=loss, loss_a=loss))
+    finally:
+        torch.cuda.set_sync_debug_mode('default')
+    assert len(hook.losses) == 5
