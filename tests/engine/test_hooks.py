@@ -4,7 +4,7 @@ from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
-from dense_ssl.errors import TransferError, UserError
+from dense_ssl.errors import TransferError
 
 from .runs import config, image_folder, train
 
@@ -243,26 +243,3 @@ def test_an_optimizer_without_the_online_networks_is_refused(images, tmp_path):
     runner.optim_wrapper = OptimWrapper(torch.optim.SGD(other.parameters(), lr=0.1))
     with pytest.raises(ValueError, match='never move'):
         runner.train()
-
-
-@pytest.mark.parametrize(
-    'options, text',
-    [
-        (
-            {'model.projector.in_channels': 7},
-            'wants maps of 7 channels, and gets 8: .*in_channels=8',
-        ),
-        (
-            {
-                'model.backbone': dict(_delete_=True, type='mmpretrain.ConvNeXt', arch='atto'),
-                'model.projector.in_channels': 320,
-            },
-            'the backbone gives vectors .*gap_before_final_norm=False',
-        ),
-    ],
-)
-def test_a_backbone_that_does_not_fit_the_projector(images, tmp_path, options, text):
-    data = 'train_dataloader.dataset'
-    size = {f'{data}.pipeline.1.view_size': 32, f'{data}.min_size': 0}
-    with pytest.raises(UserError, match=text):
-        train(config(DENSECL, images, tmp_path, epochs=1, **size, **options))

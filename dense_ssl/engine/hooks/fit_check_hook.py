@@ -1,17 +1,14 @@
 """Whether data, batch and queues fit together, before the first step."""
 
-from functools import partial
 from typing import Any
 
 from mmengine.dist import broadcast, get_world_size
 from mmengine.hooks import Hook
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 
 from dense_ssl.errors import UserError
 from dense_ssl.models import FeatureQueue
-from dense_ssl.models.algorithms.base import MomentumSelfSupervisor
-from dense_ssl.modules import bare
 from dense_ssl.registry import HOOKS
 
 
@@ -87,26 +84,6 @@ class FitCheckHook(Hook):
                 broadcast(buffer.data)
         runner.logger.warning(f'{text}; shortened to {fitting}')
 
-    def before_train(self, runner) -> None:
-        """Look at what the backbone gives when the first batch comes through."""
-        self.watches: list = []
-        model = bare(runner.model)
-        for name in ('neck', 'projector') if isinstance(model, MomentumSelfSupervisor) else ():
-            part = getattr(model, name, None)
-            if isinstance(part, nn.Module):
-                leaves = [m for m in part.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
-                self.watches += [part.register_forward_pre_hook(partial(_check_maps, name))]
-                self.watches += [
-                    leaf.register_forward_pre_hook(partial(_check_channels, name))
-                    for leaf in leaves
-                ]
-
-    def after_train_iter(self, runner, *args, **kwargs) -> None:
-        """It fits."""
-        for watch in self.watches:
-            watch.remove()
-        self.watches = []
-
     def after_train_epoch(self, runner) -> None:
         """Say how many files could not be read so far, on this process."""
         dataset: Any = getattr(self.loader, 'dataset', None)
@@ -116,25 +93,3 @@ class FitCheckHook(Hook):
                 f'{count} of {len(dataset)} files could not be '
                 'read and were replaced by others (each is named above)'
             )
-
-
-def _check_maps(name: str, part: nn.Module, args: tuple) -> None:
-    given = args[0] if args else None
-    last = given[-1] if isinstance(given, (list, tuple)) and given else given
-    if isinstance(last, Tensor) and last.dim() < 4:
-        raise UserError(
-            f'the backbone gives vectors (shape {list(last.shape)}), and model.{name} needs maps: '
-            'of ConvNeXt set model.backbone.gap_before_final_norm=False, of a ViT '
-            "model.backbone.out_type='featmap'."
-        )
-
-
-def _check_channels(name: str, leaf: nn.Module, args: tuple) -> None:
-    conv = isinstance(leaf, nn.Conv2d)
-    wanted = leaf.in_channels if isinstance(leaf, nn.Conv2d) else leaf.in_features
-    given = args[0].shape[1 if conv else -1] if args else wanted
-    if given != wanted:
-        raise UserError(
-            f'model.{name} wants maps of {wanted} channels, and gets {given}: set '
-            f'model.{name}.in_channels={given}, or a backbone that gives {wanted}.'
-        )
