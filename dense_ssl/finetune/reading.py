@@ -1,0 +1,94 @@
+"""Images of mmdet's, mmseg's and mmpretrain's data sets, read as pre-training reads them."""
+
+import copy
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from mmengine.logging import print_log
+from mmengine.registry import DATASETS, init_default_scope
+
+from dense_ssl.datasets.survey import check_images, find_levels, name_unreadable, sample
+from dense_ssl.errors import TransferError
+
+from .edits import SPLITS, dicts
+
+__all__ = ['read_alike']
+
+#: Of a split with more images than the first number, so many are opened as the second.
+_ALL, _SOME = 20_000, 2_000
+
+
+def read_alike(cfg: Config, *splits: str) -> None:
+    """Replace every loading of image files by ours, in place, and open files of ``splits``.
+
+    The white level of wide pixels is ``cfg.white_level``, or found in the
+    training images and then used for all splits: what is evaluated has to
+    look like what was trained on.
+
+    Raises:
+        TransferError: Images cannot be read; names them.
+    """
+    parts = [cfg.get(f'{split}_dataloader') for split in SPLITS] + [cfg.get('tta_pipeline')]
+    loading = [node for node in dicts(parts) if _type(node) == 'LoadImageFromFile']
+    for step in loading:
+        _replace(step)
+    loading = [node for node in dicts(parts) if _type(node) == 'LoadRGBImage']
+    if not loading:
+        return
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    faults = []
+    for split in splits:
+        paths = _image_paths(cfg, split)
+        if fault := name_unreadable(check_images(_drawn(paths))):
+            faults.append(f'{split}: {fault}')
+    if faults:
+        raise TransferError('\n'.join(faults) + '\nNothing was trained or evaluated.')
+    white_level = cfg.get('white_level', 'auto')
+    paths = _image_paths(cfg, 'train', may_be_absent=True) or _image_paths(cfg, splits[-1])
+    levels = find_levels(white_level, paths, 'training images')
+    for step in loading:
+        if levels and step.get('white_level') is None:
+            step.white_level = dict(levels)
+
+
+def _type(node: dict) -> str:
+    """Its last name; a class in new-style configs."""
+    kind: Any = node.get('type', '')
+    return str(getattr(kind, '__name__', kind)).rpartition('.')[2]
+
+
+def _replace(step: ConfigDict) -> None:
+    """By ours, where that reads the same files in the same form; else say so."""
+    remote = {**(step.get('backend_args') or {}), **(step.get('file_client_args') or {})}
+    if (
+        remote.get('backend', 'local') not in ('local', 'disk')
+        or step.get('color_type', 'color') != 'color'
+        or step.get('ignore_empty')
+    ):
+        print_log(f'{dict(step)} stays: pixels may differ from those of pre-training', 'current')
+        return
+    to_float32 = step.get('to_float32', False)
+    step.clear()
+    # What mmcv gives, and the frameworks' preprocessors expect.
+    step.update(type='dense_ssl.LoadRGBImage', channel_order='bgr', to_float32=to_float32)
+
+
+def _drawn(paths: list[str]) -> list[str]:
+    return paths if len(paths) <= _ALL else [paths[i] for i in sample(len(paths), _SOME)]
+
+
+def _image_paths(cfg: Config, split: str, may_be_absent: bool = False) -> list[str]:
+    """Of all data sets of a split, joined and wrapped ones among them; local ones only."""
+    paths = []
+    for node in dicts((cfg.get(f'{split}_dataloader') or {}).get('dataset')):
+        if 'type' not in node or 'pipeline' not in node or {'dataset', 'datasets'} & node.keys():
+            continue
+        try:
+            dataset = DATASETS.build(dict(copy.deepcopy(node), pipeline=[]))
+        except FileNotFoundError:
+            if may_be_absent:
+                continue
+            raise
+        infos = (dataset.get_data_info(i) for i in range(len(dataset)))
+        paths += [info['img_path'] for info in infos if 'img_path' in info]
+    return [path for path in dict.fromkeys(paths) if '://' not in path]
