@@ -34,7 +34,8 @@ FORMATS = ('JPEG', 'PNG', 'BMP', 'DIB', 'PPM', 'TIFF', 'WEBP', 'GIF', 'JPEG2000'
 Levels = Mapping[str, tuple[float, float]]
 
 _ORIENTATION = 0x0112
-_BITS, _BANDS, _SAMPLE_FORMAT = 258, 277, 339  # tags of TIFF
+_BITS, _BANDS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 277, 262, 339  # tags of TIFF
+_PLANES, _SEPARATE = 284, 2
 _SIGNED, _FLOAT = 2, 3
 _MAX_PIXELS = 'DENSE_SSL_MAX_PIXELS'
 
@@ -150,7 +151,8 @@ def _why_no_tiff(file: BinaryIO) -> Optional[str]:
     return (
         f'it is a TIFF file of {tags.get(_BANDS, 1)} bands of {tags.get(_BITS, (1,))[0]} bits, of '
         'a layout that is not read: images are of one band, or of three (and alpha), of up to 16 '
-        'bits or floating point; write the bands that you want into files of their own'
+        'bits or floating point of 32 or 64, one beside the other; write the bands that you want '
+        'into files of their own'
     )
 
 
@@ -178,14 +180,24 @@ def _to_8bit(values: np.ndarray, levels: Optional[Levels]) -> np.ndarray:
 
 
 def _is_wide(image: Image.Image) -> bool:
-    """Whether a header tells of more than unsigned 8 bits a band."""
+    """Whether a header tells of more than unsigned 8 bits a band.
+
+    Raises:
+        UnidentifiedImageError: So it is, in a layout that OpenCV garbles.
+    """
     if image.mode[0] in 'IF':  # I, I;16, I;16B, F: Pillow would clip
         return True
     if image.format == 'TIFF' and _SIGNED in image.tag_v2.get(_SAMPLE_FORMAT, ()):
         return True
     # Of colors Pillow keeps the upper 8 bits.
-    marks = {'PNG': ';16', 'TIFF': ';16', 'PPM': '65535'}
-    mark = marks.get(image.format or '')
+    if image.mode not in ('RGB', 'RGBA', 'RGBX', 'LA'):
+        return False
+    if image.format == 'TIFF':
+        wide = max(image.tag_v2.get(_BITS, (1,))) > 8
+        if wide and image.tag_v2.get(_PLANES) == _SEPARATE:
+            raise UnidentifiedImageError('bands are stored one after the other')
+        return wide
+    mark = {'PNG': ';16', 'PPM': '65535'}.get(image.format or '')
     return mark is not None and any(mark in str(tile[3]) for tile in image.tile)
 
 
@@ -193,7 +205,7 @@ def _wide_values(image: Image.Image, file: BinaryIO) -> np.ndarray:
     """Pixels as stored, (H, W) or (H, W, 3)."""
     tags = image.tag_v2 if image.format == 'TIFF' else {}
     if len(image.getbands()) > 1:
-        return _colors_of_opencv(file)
+        return _pixels_of_opencv(file)
     image.load()
     values = np.asarray(image)
     signed = _SIGNED in tags.get(_SAMPLE_FORMAT, ())
@@ -204,8 +216,8 @@ def _wide_values(image: Image.Image, file: BinaryIO) -> np.ndarray:
     return values
 
 
-def _colors_of_opencv(file: BinaryIO) -> np.ndarray:
-    """Colors wider than 8 bits, RGB and as stored."""
+def _pixels_of_opencv(file: BinaryIO) -> np.ndarray:
+    """Pixels, (H, W) or (H, W, 3) RGB, of TIFF files upright, of others as stored."""
     file.seek(0)
     data = np.frombuffer(file.read(), np.uint8)
     try:
@@ -224,15 +236,15 @@ def _colors_of_opencv(file: BinaryIO) -> np.ndarray:
 def _to_rgb(image: Image.Image, file: BinaryIO, levels: Optional[Levels]) -> Image.Image:
     """First frame, upright, mode RGB; alpha is dropped, not composited."""
     if _is_wide(image):
-        turn = image.getexif().get(_ORIENTATION)
-        single = len(image.getbands()) == 1
         values = _wide_values(image, file)
-        if image.format == 'TIFF' and single:
-            turn = image.getexif().get(_ORIENTATION)  # turned while loading
-        narrow = Image.fromarray(_to_8bit(values, levels))
-        if turn is not None:
-            narrow.getexif()[_ORIENTATION] = turn
-        image = narrow
+        pixels = _to_8bit(values, levels)
+        if image.format == 'TIFF':  # Pillow and OpenCV both turn it
+            white_is_zero = image.tag_v2.get(_PHOTOMETRIC) == 0
+            image = Image.fromarray(255 - pixels if white_is_zero else pixels)
+        else:
+            turn = image.getexif().get(_ORIENTATION, 1)
+            image = Image.fromarray(pixels)
+            image.getexif()[_ORIENTATION] = turn
     image.load()  # TIFF files come upright from here
     image = ImageOps.exif_transpose(image)
     if image.mode in ('P', 'PA', 'La', 'RGBa'):  # not directly to RGB
@@ -240,17 +252,17 @@ def _to_rgb(image: Image.Image, file: BinaryIO, levels: Optional[Levels]) -> Ima
     return image if image.mode == 'RGB' else image.convert('RGB')
 
 
-def _float_colors(file: BinaryIO) -> Optional[np.ndarray]:
-    """RGB of a floating point TIFF file, which Pillow does not know; None for others."""
+def _float_pixels(file: BinaryIO) -> Optional[np.ndarray]:
+    """Upright pixels of floating point TIFF files that Pillow does not know."""
     tags = _tags(file)
-    if tags.get(_BANDS) != 3 or set(tags.get(_SAMPLE_FORMAT, ())) != {_FLOAT}:
+    kinds, bits = set(tags.get(_SAMPLE_FORMAT, ())), set(tags.get(_BITS, ()))
+    layout = tags.get(_BANDS, 1), tags.get(_PLANES, 1)
+    if layout not in ((1, 1), (3, 1), (1, _SEPARATE)) or kinds != {_FLOAT} or not bits <= {32, 64}:
         return None
-    if tags.get(_ORIENTATION, 1) != 1:
-        raise UserError('it is a floating point TIFF file in colors that is stored rotated')
-    return _colors_of_opencv(file)
+    return _pixels_of_opencv(file)
 
 
-def _decode(path: str, of_pillow: Callable, of_float_colors: Callable) -> Any:
+def _decode(path: str, of_pillow: Callable, of_floats: Callable) -> Any:
     """What one of two functions makes of an open image; UnreadableImage names the file."""
     try:
         # Not by name: Pillow would map plain TIFF files into memory, and then
@@ -260,9 +272,9 @@ def _decode(path: str, of_pillow: Callable, of_float_colors: Callable) -> Any:
                 with _open_image(file) as image:
                     return of_pillow(image, file)
             except UnidentifiedImageError:
-                if (values := _float_colors(file)) is None:
+                if (floats := _float_pixels(file)) is None:
                     raise
-                return of_float_colors(values)
+                return of_floats(floats)
     except MemoryError:
         raise
     except Exception as error:  # Pillow's plugins raise nearly every type
@@ -274,7 +286,7 @@ def look(path: str) -> tuple[bool, bool]:
     return _decode(
         path,
         lambda image, _: (_is_wide(image), image.format == 'TIFF' and image.n_frames > 1),
-        lambda values: (True, False),
+        lambda floats: (True, False),
     )
 
 
@@ -328,7 +340,7 @@ def read_rgb(path: str, levels: Optional[Levels] = None) -> np.ndarray:
     return _decode(
         path,
         lambda image, file: np.asarray(_to_rgb(image, file, levels)),
-        lambda values: _to_8bit(values, levels),
+        lambda values: np.asarray(Image.fromarray(_to_8bit(values, levels)).convert('RGB')),
     )
 
 
@@ -358,6 +370,7 @@ def check_image(path: str) -> tuple:
 
     def size(image: Image.Image, file: BinaryIO) -> tuple:
         stored = image.size
+        _is_wide(image)
         if not _looks_complete(file, image.format or ''):
             image.load()
         return stored
