@@ -49,6 +49,7 @@ def build_config(args: argparse.Namespace) -> Config:
     _set_up(cfg, args)
     _apply(cfg, args)
     merge_options(cfg, options)
+    edits.set_white_level(cfg)
     if any(key.lstrip('+') == 'model.queue_len' for key in options):
         _keep_queue(cfg)
     apply_training(cfg, args)

@@ -35,7 +35,7 @@ Levels = Mapping[str, tuple[float, float]]
 
 _ORIENTATION = 0x0112
 _BITS, _BANDS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 277, 262, 339  # tags of TIFF
-_PLANES, _SEPARATE = 284, 2
+_WIDTH, _HEIGHT, _PLANES, _SEPARATE = 256, 257, 284, 2
 _SIGNED, _FLOAT = 2, 3
 _MAX_PIXELS = 'DENSE_SSL_MAX_PIXELS'
 
@@ -361,7 +361,7 @@ def check_image(path: str) -> tuple:
     """Open an image's header; decode it only if its end looks cut off.
 
     Returns:
-        tuple: Width and height in pixels, as stored (before EXIF rotation).
+        tuple: Width and height in pixels of the upright image.
 
     Raises:
         UnreadableImage: As :func:`read_rgb`, but damage in the middle of a
@@ -369,10 +369,15 @@ def check_image(path: str) -> tuple:
     """
 
     def size(image: Image.Image, file: BinaryIO) -> tuple:
-        stored = image.size
         _is_wide(image)
+        if image.format == 'TIFF':  # versions of Pillow differ in when they turn it
+            tags: Mapping[int, Any] = image.tag_v2
+            stored = tags[_WIDTH], tags[_HEIGHT]
+        else:
+            tags, stored = image.getexif(), image.size
+        upright = stored[::-1] if tags.get(_ORIENTATION) in (5, 6, 7, 8) else stored
         if not _looks_complete(file, image.format or ''):
             image.load()
-        return stored
+        return upright
 
     return _decode(path, size, lambda values: values.shape[1::-1])

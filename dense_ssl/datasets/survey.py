@@ -39,7 +39,7 @@ def sample(number: int, most: int) -> np.ndarray:
 
 
 def check_images(paths: Sequence[str]) -> list[Union[tuple, UnreadableImage]]:
-    """Size of each file as stored, or what is wrong with it; opened in threads."""
+    """Upright size of each file, or what is wrong with it; opened in threads."""
 
     def size_or_error(path: str) -> Union[tuple, UnreadableImage]:
         try:

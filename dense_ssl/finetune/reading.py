@@ -1,13 +1,14 @@
 """Images of mmdet's, mmseg's and mmpretrain's data sets, read as pre-training reads them."""
 
 import copy
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Optional
 
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS, init_default_scope
 
-from dense_ssl.datasets.survey import check_images, find_levels, name_unreadable, sample
+from dense_ssl.datasets.survey import check_images, find_levels, listed, name_unreadable, sample
 from dense_ssl.errors import TransferError
 
 from .edits import SPLITS, dicts
@@ -16,6 +17,8 @@ __all__ = ['read_alike']
 
 #: Of a split with more images than the first number, so many are opened as the second.
 _ALL, _SOME = 20_000, 2_000
+#: By path, width and height that COCO annotations tell.
+Sizes = dict[str, Optional[tuple[int, int]]]
 
 
 def read_alike(cfg: Config, *splits: str) -> None:
@@ -36,16 +39,14 @@ def read_alike(cfg: Config, *splits: str) -> None:
     if not loading:
         return
     init_default_scope(cfg.get('default_scope', 'mmengine'))
-    faults = []
-    for split in splits:
-        paths = _image_paths(cfg, split)
-        if fault := name_unreadable(check_images(_drawn(paths))):
-            faults.append(f'{split}: {fault}')
+    sizes = {split: _image_sizes(cfg, split) for split in splits}
+    faults = [f'{split}: {fault}' for split in splits for fault in _faults(sizes[split])]
     if faults:
         raise TransferError('\n'.join(faults) + '\nNothing was trained or evaluated.')
     white_level = cfg.get('white_level', 'auto')
-    paths = _image_paths(cfg, 'train', may_be_absent=True) or _image_paths(cfg, splits[-1])
-    levels = find_levels(white_level, paths, 'training images')
+    train = sizes.get('train') or _image_sizes(cfg, 'train', may_be_absent=True)
+    where = 'training' if train else splits[-1]
+    levels = find_levels(white_level, list(train or sizes[splits[-1]]), f'{where} images')
     for step in loading:
         if levels and step.get('white_level') is None:
             step.white_level = dict(levels)
@@ -73,13 +74,31 @@ def _replace(step: ConfigDict) -> None:
     step.update(type='dense_ssl.LoadRGBImage', channel_order='bgr', to_float32=to_float32)
 
 
-def _drawn(paths: list[str]) -> list[str]:
-    return paths if len(paths) <= _ALL else [paths[i] for i in sample(len(paths), _SOME)]
+def _faults(said: Sizes) -> Iterator[str]:
+    """What is wrong with some of the files, or with the sizes that annotations tell of them."""
+    paths = list(said)
+    if len(paths) > _ALL:
+        paths = [paths[i] for i in sample(len(paths), _SOME)]
+    found = check_images(paths)
+    if fault := name_unreadable(found):
+        yield fault
+    wrong = [
+        f'{path}: {size[0]} x {size[1]}, not {other[0]} x {other[1]}'
+        for path, size, other in zip(paths, found, (said[path] for path in paths))
+        if isinstance(size, tuple) and other is not None and size != other
+    ]
+    if wrong:
+        yield (
+            f'{len(wrong)} of {len(paths)} images looked at have another size, shown upright, than '
+            f'their annotations say:\n{listed(wrong)}\nCorrect the annotations (of images that '
+            'are stored rotated, by EXIF, they must be made as shown), or give the images that '
+            'they were made on'
+        )
 
 
-def _image_paths(cfg: Config, split: str, may_be_absent: bool = False) -> list[str]:
-    """Of all data sets of a split, joined and wrapped ones among them; local ones only."""
-    paths = []
+def _image_sizes(cfg: Config, split: str, may_be_absent: bool = False) -> Sizes:
+    """Local images of all data sets of a split, joined and wrapped ones too, by their paths."""
+    sizes: Sizes = {}
     for node in dicts((cfg.get(f'{split}_dataloader') or {}).get('dataset')):
         if 'type' not in node or 'pipeline' not in node or {'dataset', 'datasets'} & node.keys():
             continue
@@ -89,6 +108,8 @@ def _image_paths(cfg: Config, split: str, may_be_absent: bool = False) -> list[s
             if may_be_absent:
                 continue
             raise
-        infos = (dataset.get_data_info(i) for i in range(len(dataset)))
-        paths += [info['img_path'] for info in infos if 'img_path' in info]
-    return [path for path in dict.fromkeys(paths) if '://' not in path]
+        for info in map(dataset.get_data_info, range(len(dataset))):
+            if '://' not in info.get('img_path', '://'):
+                coco = hasattr(dataset, 'cat_ids') and {'width', 'height'} <= info.keys()
+                sizes[info['img_path']] = (info['width'], info['height']) if coco else None
+    return sizes
