@@ -374,7 +374,8 @@ def check_image(path: str) -> tuple:
             tags: Mapping[int, Any] = image.tag_v2
             stored = tags[_WIDTH], tags[_HEIGHT]
         else:
-            tags, stored = image.getexif(), image.size
+            # Of the header: PNG's own getexif would decode all pixels.
+            tags, stored = Image.Image.getexif(image), image.size
         upright = stored[::-1] if tags.get(_ORIENTATION) in (5, 6, 7, 8) else stored
         if not _looks_complete(file, image.format or ''):
             image.load()
