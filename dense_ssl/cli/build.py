@@ -56,6 +56,7 @@ def build_config(args: argparse.Namespace) -> Config:
     if any('custom_imports' in key for key in options):  # else read with the file only
         import_modules_from_strings(**cfg.custom_imports)
     fit_cosines(cfg, whole, options)
+    edits.set_white_level(cfg)
     if any(key.lstrip('+') == 'model.queue_len' for key in options):
         _keep_queue(cfg)
     leave_out_absent_metrics(cfg)

@@ -9,7 +9,7 @@ from mmengine.config import Config, ConfigDict
 
 from dense_ssl.engine.runner import checkpointed_stages
 from dense_ssl.errors import MissingFile, UserError
-from dense_ssl.finetune.edits import SPLITS
+from dense_ssl.finetune.edits import SPLITS, dicts
 
 __all__ = [
     'SPLITS',
@@ -150,6 +150,13 @@ def set_workers(cfg: Config, workers: int) -> None:
         loader = cfg.get(f'{split}_dataloader')
         if loader:
             loader.num_workers = workers
+
+
+def set_white_level(cfg: Config) -> None:
+    """Hand ``white_level`` on to pre-training's data sets; fine-tuning reads it itself."""
+    for node in dicts(cfg.get('train_dataloader')) if 'white_level' in cfg else ():
+        if str(node.get('type')).endswith('UnlabeledImages'):
+            node.setdefault('white_level', cfg.white_level)
 
 
 def set_amp(cfg: Config, dtype: str) -> None:

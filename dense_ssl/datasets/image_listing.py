@@ -1,15 +1,62 @@
 """Which images a folder or a list file holds."""
 
+import logging
 import os
 import os.path as osp
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from mmengine.logging import print_log
 
 from dense_ssl.errors import MissingFile, UserError
 
-__all__ = ['EXTENSIONS', 'find_images', 'read_list']
+__all__ = ['EXTENSIONS', 'find_images', 'read_list', 'say_found']
 
-EXTENSIONS = ('.jpg', '.jpeg', '.png', '.bmp', '.ppm', '.pgm', '.tif', '.tiff', '.webp', '.gif')
+EXTENSIONS = (
+    *('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.ppm', '.pgm', '.pbm', '.pnm'),
+    *('.tif', '.tiff', '.webp', '.gif', '.jp2', '.j2k'),
+)
+#: Files that hold many images.
+ARCHIVES = (
+    '.tar',
+    '.zip',
+    '.gz',
+    '.tgz',
+    '.bz2',
+    '.xz',
+    '.zst',
+    '.7z',
+    '.rar',
+    '.tfrecord',
+    '.lmdb',
+)
+_UNPACK = (
+    'unpack archives first; tools/convert/pack_images.py makes one file of a folder that can be '
+    'read as it is'
+)
+
+
+def say_found(where: str, images: Sequence[str], others: Mapping[str, int] = {}) -> None:
+    """How many images of which endings there are, and what is passed over, into the log."""
+    found = Counter(_ending(path) for path in images)
+    left = f'; passed over: {_counts(others)}' if others else ''
+    most = sum(others.values()) > len(images)
+    print_log(
+        f'{where}: {len(images)} images ({_counts(found)}){left}'
+        + '. Endings of further images are named by extensions=' * most,
+        'current',
+        logging.WARNING if most else logging.INFO,
+    )
+
+
+def _ending(name: str) -> str:
+    return osp.splitext(name)[1].lower() or 'no extension'
+
+
+def _counts(kinds: Mapping[str, int], most: int = 8) -> str:
+    common = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
+    more = ', ...' * (len(common) > most)
+    return ', '.join(f'{count} x {kind}' for kind, count in common[:most]) + more
 
 
 def find_images(root: str, extensions: Sequence[str] = EXTENSIONS) -> list[str]:
@@ -31,6 +78,8 @@ def find_images(root: str, extensions: Sequence[str] = EXTENSIONS) -> list[str]:
         raise MissingFile(
             f'the image folder {root!r} does not exist (looked in {osp.abspath(root)!r}): {remedy}'
         )
+    if root.lower().endswith(ARCHIVES) and not osp.isdir(root):
+        raise UserError(f'{root!r} is an archive, not a folder of images: {_UNPACK}')
     if not osp.isdir(root):
         raise UserError(
             f'{root!r} is a file, not a folder of images: {remedy}, or, if it '
@@ -50,23 +99,27 @@ def find_images(root: str, extensions: Sequence[str] = EXTENSIONS) -> list[str]:
             subfolders.clear()
             continue
         seen.add(real)
+        others['hidden folders'] += sum(s[0] == '.' for s in subfolders)
         subfolders[:] = sorted(s for s in subfolders if s[0] != '.')
         for name in files:
             if name[0] == '.':
-                continue
-            if name.lower().endswith(wanted):
+                others['hidden files'] += 1
+            elif name.lower().endswith(wanted):
                 images.append(osp.join(folder, name))
             else:
-                others[osp.splitext(name)[1].lower() or 'no extension'] += 1
+                others[_ending(name)] += 1
+    others = +others  # those that there are
     if not images:
-        common = sorted(others.items(), key=lambda item: (-item[1], item[0]))
-        found = ', '.join(f'{count} x {extension}' for extension, count in common[:8])
+        found = _counts(others)
+        if others.keys() & {*ARCHIVES}:
+            remedy = f'{_UNPACK}, or {remedy}'
         raise MissingFile(
             f'the folder {root!r} '
             f'{f"holds no image, only {found}" if found else "is empty"}. '
             f'Images are files that end in {", ".join(wanted)} (extensions): '
             f'{remedy}'
         )
+    say_found(root, images, others)
     return sorted(images)
 
 
@@ -96,4 +149,5 @@ def read_list(list_file: str, root: str) -> list[str]:
         raise UserError(
             f'the list of images {list_file!r} (ann_file) names no file: write one path a line'
         )
+    say_found(list_file, names)
     return [osp.join(root, name) for name in names]

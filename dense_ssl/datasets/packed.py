@@ -16,6 +16,7 @@ import os.path as osp
 import re
 from array import array
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Sequence
 from io import BytesIO
 from typing import Optional, Union
@@ -23,6 +24,8 @@ from typing import Optional, Union
 import numpy as np
 
 from dense_ssl.errors import MissingFile, UserError
+
+from .image_listing import say_found
 
 __all__ = ['SUFFIX', 'Pack', 'is_pack', 'list_pack', 'open_pack', 'read_packed', 'split_packed']
 
@@ -109,7 +112,8 @@ def check_begin(head: Union[bytes, bytearray], path: str) -> None:
     """Raise ValueError unless ``head`` is how a pack begins."""
     if bytes(head[:100]).rstrip(b'\0') != BEGIN.encode():
         raise UserError(
-            f'{path} is not a pack of images: it was not written by tools/convert/pack_images.py'
+            f'{path} is not a pack of images: it was not written by '
+            'tools/convert/pack_images.py. Unpack it, and pack the folder with that'
         )
 
 
@@ -165,6 +169,7 @@ def list_pack(path: str, extensions: Sequence[str]) -> list[str]:
             f'none of the {len(names)} files in the pack {path} ends in '
             f'{", ".join(wanted)} (extensions)'
         )
+    say_found(path, images, +Counter(others=len(names) - len(images)))
     return [osp.join(path, name) for name in sorted(images)]
 
 

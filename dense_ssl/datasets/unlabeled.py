@@ -3,7 +3,6 @@
 import logging
 import os.path as osp
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Optional, Union
 
 import numpy as np
@@ -15,8 +14,19 @@ from dense_ssl.errors import UserError
 from dense_ssl.registry import DATASETS
 
 from .image_listing import EXTENSIONS, find_images, read_list
-from .image_reading import UnreadableImage, check_image
+from .image_reading import UnreadableImage
 from .packed import is_pack, list_pack, open_pack
+from .survey import (
+    HEADERS,
+    WhiteLevel,
+    check_images,
+    find_levels,
+    listed,
+    name_unreadable,
+    remedy,
+    sample,
+)
+from .transforms.loading import LoadRGBImage
 from .transforms.multi_view import GeometricMultiView, build_transforms
 from .worker_init import process_rank
 
@@ -55,6 +65,9 @@ class UnlabeledImages(CustomDataset):
             side; a single smaller image is an error. 0: any size will do.
             Defaults to 'auto': an error if most images are smaller than the
             views; a few smaller ones are counted in the log and enlarged.
+        white_level: What becomes white of pixels wider than 8 bits, see
+            :func:`~dense_ssl.datasets.survey.find_levels`. Defaults to
+            'auto': found in a sample of the images.
         pipeline (Sequence): Transforms. Defaults to none.
         **kwargs: Other arguments of :class:`mmpretrain.datasets.BaseDataset`,
             e.g. ``indices``.
@@ -75,6 +88,7 @@ class UnlabeledImages(CustomDataset):
         max_unreadable_fraction: float = 0.0,
         verify: Union[bool, int, str] = 'auto',
         min_size: Union[int, str] = 'auto',
+        white_level: WhiteLevel = 'auto',
         pipeline: Sequence = (),
         lazy_init: bool = False,
         **kwargs,
@@ -97,6 +111,7 @@ class UnlabeledImages(CustomDataset):
         self.max_unreadable_fraction = max_unreadable_fraction
         self.verify = verify
         self.min_size = min_size
+        self.white_level = white_level
         self._unreadable: Optional[torch.Tensor] = None
         super().__init__(
             data_root=osp.expanduser(data_root),
@@ -127,6 +142,16 @@ class UnlabeledImages(CustomDataset):
         # One byte a file in memory that the loader's workers share.
         self._unreadable = torch.zeros(len(self), dtype=torch.uint8).share_memory_()
         self._verify_files()
+        loading = [
+            step
+            for step in self.pipeline.transforms
+            if isinstance(step, LoadRGBImage) and step.levels is None
+        ]
+        if loading:
+            paths = [self.get_data_info(i)['img_path'] for i in sample(len(self), HEADERS)]
+            levels = find_levels(self.white_level, paths, self.ann_file or self.data_root)
+            for step in loading:
+                step.levels = levels
 
     @property
     def unreadable_count(self) -> int:
@@ -157,9 +182,8 @@ class UnlabeledImages(CustomDataset):
         allowed = self.max_unreadable_fraction
         if allowed == 0:
             raise UnreadableImage(
-                f"{error}. Repair or remove the file, or set the data set's "
-                'max_unreadable_fraction (e.g. 0.001) to go on without such '
-                'files'
+                f"{error}. {remedy([error])}, or set the data set's "
+                'max_unreadable_fraction (e.g. 0.001) to go on without such files'
             ) from error
         assert self._unreadable is not None, 'full_init makes it'
         self._unreadable[idx] = 1
@@ -185,21 +209,13 @@ class UnlabeledImages(CustomDataset):
             limit = number if self.verify is True else int(self.verify)
         if limit <= 0:
             return
-        # A generator of its own: checks must not move the seeded ones.
-        indices = (
-            np.arange(number)
-            if limit >= number
-            else np.sort(np.random.default_rng(0).choice(number, limit, replace=False))
-        )
+        indices = sample(number, limit)
         paths = [self.get_data_info(i)['img_path'] for i in indices]
-        with ThreadPoolExecutor(8) as threads:
-            results = list(threads.map(_size_or_error, paths))
+        results = check_images(paths)
         bad = [(i, r) for i, r in zip(indices, results) if isinstance(r, UnreadableImage)]
         if bad and self.max_unreadable_fraction == 0:
             raise UnreadableImage(
-                f'{len(bad)} of {limit} image files checked cannot be used:\n'
-                + _listed([str(error) for _, error in bad])
-                + "\nRepair or remove them, or set the data set's "
+                f"{name_unreadable(results)}, or set the data set's "
                 'max_unreadable_fraction (e.g. 0.001) to go on without'
             )
         for index, error in bad:
@@ -215,7 +231,7 @@ class UnlabeledImages(CustomDataset):
             if small:
                 raise UserError(
                     f'{len(small)} of {len(sizes)} images have a side shorter '
-                    f'than min_size={self.min_size} pixels:\n{_listed(small)}'
+                    f'than min_size={self.min_size} pixels:\n{listed(small)}'
                     '\nRemove them or lower min_size'
                 )
             return
@@ -232,19 +248,19 @@ class UnlabeledImages(CustomDataset):
         small = _smaller(sizes, view)
         if typical < view:
             smaller = typical // 32 * 32  # 32: the backbones' stride
-            remedy = (
+            advice = (
                 "the data set's min_size=0 enlarges them all the same "
                 '(--cfg-options train_dataloader.dataset.min_size=0)'
             )
             if smaller:
-                remedy = (
+                advice = (
                     'use smaller views, which loses nothing and saves '
-                    f'time (--cfg-options view_size={smaller}), or {remedy}'
+                    f'time (--cfg-options view_size={smaller}), or {advice}'
                 )
             raise UserError(
                 f'the images of {folder} are smaller than the views of {view} '
                 f'pixels: the median of the shorter side is {typical}:\n'
-                f'{_listed(small)}\n{remedy[0].upper()}{remedy[1:]}'
+                f'{listed(small)}\n{advice[0].upper()}{advice[1:]}'
             )
         if small:
             print_log(
@@ -259,18 +275,6 @@ class UnlabeledImages(CustomDataset):
 def _smaller(sizes: list, limit: int) -> list[str]:
     """The files whose shorter side is below ``limit`` pixels."""
     return [f'{path} ({w} x {h})' for path, (w, h) in sizes if min(w, h) < limit]
-
-
-def _size_or_error(path: str) -> Union[tuple, UnreadableImage]:
-    try:
-        return check_image(path)
-    except UnreadableImage as error:
-        return error
-
-
-def _listed(items: list[str], most: int = 10) -> str:
-    rest = [f'  ... and {len(items) - most} more'] * (len(items) > most)
-    return '\n'.join([f'  {item}' for item in items[:most]] + rest)
 
 
 def _loud_level() -> int:

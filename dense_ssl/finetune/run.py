@@ -20,6 +20,7 @@ from dense_ssl.transfer.importers import read_any
 
 from .check import check_transfer
 from .data.paths import check_data_exist
+from .reading import read_alike
 from .recipe_audit import inspect_batch
 
 #: Instead of a checkpoint: nothing is loaded, weights stay as initialised.
@@ -65,6 +66,7 @@ def fine_tune(
         hook = dict(type=HOOK_TYPE, checkpoint=osp.abspath(checkpoint), **options)
         cfg.custom_hooks = list(cfg.get('custom_hooks') or []) + [hook]
     check_data_exist(cfg)
+    read_alike(cfg, 'train', 'val')
     runner = DenseRunner.from_cfg(cfg)
     runner.train()
     if (
@@ -108,6 +110,7 @@ def test(cfg: Config, checkpoint: str) -> dict[str, float]:
         TransferError: A key is missing, unexpected or of a wrong shape.
     """
     cfg.load_from, cfg.resume = checkpoint, False
+    read_alike(cfg, 'test')
     return DenseRunner.from_cfg(cfg).test()
 
 

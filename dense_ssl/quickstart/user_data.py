@@ -10,6 +10,8 @@ import numpy as np
 from pycocotools import mask as mask_utils
 
 from dense_ssl.datasets.image_listing import find_images
+from dense_ssl.datasets.image_reading import UnreadableImage, read_rgb
+from dense_ssl.datasets.survey import find_levels
 from dense_ssl.finetune.data.coco import read_annotations
 from dense_ssl.transfer import TransferError
 
@@ -214,14 +216,6 @@ def write_annotations(
     path.write_text(json.dumps(dict(images=images, annotations=chosen, categories=coco.categories)))
 
 
-def _read_pixels(path: Path) -> Optional[np.ndarray]:
-    """The image, or None; cv2 itself takes no names but UTF-8."""
-    data = np.fromfile(path, np.uint8)
-    return (
-        cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if len(data) else None
-    )
-
-
 def write_label_maps(
     folder: Path, split: str, coco: CocoData, images: list[dict], image_folder: Path
 ) -> None:
@@ -236,12 +230,14 @@ def write_label_maps(
     """
     for kind in ('img_dir', 'ann_dir'):
         (folder / kind / split).mkdir(parents=True, exist_ok=True)
+    paths = [str(image_folder / image['file_name']) for image in coco.images]
+    levels = find_levels('auto', paths, '--coco-images')
     for index, image in enumerate(images):
         path = image_folder / image['file_name']
-        # masks are drawn on the pixels as stored
-        pixels = _read_pixels(path)
-        if pixels is None:
-            raise InputError(f'cannot read the image {path}')
+        try:
+            pixels = read_rgb(str(path), levels)[..., ::-1]
+        except UnreadableImage as error:
+            raise InputError(str(error)) from error
         if pixels.shape[:2] != (image['height'], image['width']):
             raise InputError(
                 f'{path} has {pixels.shape[1]}x{pixels.shape[0]} pixels, '

@@ -1,10 +1,16 @@
 """Loading of images of any kind as RGB."""
 
+from typing import Optional
+
+import cv2
+import numpy as np
 from mmcv.transforms import BaseTransform
 
+from dense_ssl.errors import UserError
 from dense_ssl.registry import TRANSFORMS
 
 from ..image_reading import read_rgb
+from ..survey import WhiteLevel, given_levels
 
 __all__ = ['LoadRGBImage']
 
@@ -14,19 +20,42 @@ class LoadRGBImage(BaseTransform):
     """Read ``img_path`` as upright 8-bit RGB, whatever kind of file it is.
 
     See :func:`~dense_ssl.datasets.image_reading.read_rgb` for what is done to
-    gray, transparent, CMYK, palette, 16-bit, rotated and animated files.
+    gray, transparent, CMYK, palette, 16-bit, rotated and animated files. In
+    mmdet's, mmseg's and mmpretrain's pipelines, with BGR, it takes the place
+    of their ``LoadImageFromFile``.
 
     **Required Keys:** img_path (str)
 
-    **Added Keys:** img (np.ndarray, (H, W, 3), uint8, RGB), img_shape,
-    ori_shape ((H, W))
+    **Added Keys:** img (np.ndarray, (H, W, 3), uint8), img_shape, ori_shape
+    ((H, W))
+
+    Args:
+        white_level: What becomes white of pixels wider than 8 bits, see
+            :func:`~dense_ssl.datasets.survey.find_levels`, but for 'auto'.
+            Defaults to None: the data set's, or a file is scaled by itself.
+        channel_order (str): 'rgb' or 'bgr'. Defaults to 'rgb'.
+        to_float32 (bool): Give floating point, of the same values.
 
     Raises:
         UnreadableImage: Names the file and what is wrong with it.
     """
 
+    def __init__(
+        self,
+        white_level: Optional[WhiteLevel] = None,
+        channel_order: str = 'rgb',
+        to_float32: bool = False,
+    ) -> None:
+        if channel_order not in ('rgb', 'bgr'):
+            raise UserError(f"channel_order must be 'rgb' or 'bgr', got {channel_order!r}")
+        self.levels = None if white_level is None else given_levels(white_level)
+        self.channel_order, self.to_float32 = channel_order, to_float32
+
     def transform(self, results: dict) -> dict:
-        results['img'] = img = read_rgb(results['img_path'])
+        img = read_rgb(results['img_path'], self.levels)
+        if self.channel_order == 'bgr':
+            img = cv2.cvtColor(img, cv2.COLOR_RGB2BGR)
+        results['img'] = img.astype(np.float32) if self.to_float32 else img
         results['img_shape'] = results['ori_shape'] = img.shape[:2]
         return results
 
