@@ -179,7 +179,7 @@ def _to_8bit(values: np.ndarray, levels: Optional[Levels]) -> np.ndarray:
     return np.rint(scaled.clip(0, 255)).astype(np.uint8)
 
 
-def _is_wide(image: Image.Image) -> bool:
+def _is_wide(image: Any) -> bool:
     """Whether a header tells of more than unsigned 8 bits a band.
 
     Raises:
@@ -201,7 +201,7 @@ def _is_wide(image: Image.Image) -> bool:
     return mark is not None and any(mark in str(tile[3]) for tile in image.tile)
 
 
-def _wide_values(image: Image.Image, file: BinaryIO) -> np.ndarray:
+def _wide_values(image: Any, file: BinaryIO) -> np.ndarray:
     """Pixels as stored, (H, W) or (H, W, 3)."""
     tags = image.tag_v2 if image.format == 'TIFF' else {}
     if len(image.getbands()) > 1:
@@ -233,7 +233,7 @@ def _pixels_of_opencv(file: BinaryIO) -> np.ndarray:
     raise UnidentifiedImageError('neither gray nor RGB')
 
 
-def _to_rgb(image: Image.Image, file: BinaryIO, levels: Optional[Levels]) -> Image.Image:
+def _to_rgb(image: Any, file: BinaryIO, levels: Optional[Levels]) -> Image.Image:
     """First frame, upright, mode RGB; alpha is dropped, not composited."""
     if _is_wide(image):
         values = _wide_values(image, file)
@@ -368,7 +368,7 @@ def check_image(path: str) -> tuple:
             file goes unnoticed.
     """
 
-    def size(image: Image.Image, file: BinaryIO) -> tuple:
+    def size(image: Any, file: BinaryIO) -> tuple:
         _is_wide(image)
         if image.format == 'TIFF':  # versions of Pillow differ in when they turn it
             tags: Mapping[int, Any] = image.tag_v2
