@@ -1,5 +1,6 @@
 """A run that is told to stop saves, and its rest equals that of an uninterrupted one."""
 
+import multiprocessing
 import signal
 import subprocess
 import time
@@ -7,7 +8,7 @@ import time
 import pytest
 import torch
 
-from dense_ssl.engine.hooks.stop_signal_hook import EXIT_CODE
+from dense_ssl.engine.hooks.stop_signal_hook import EXIT_CODE, Signals
 
 from .runs import ROOT, config, environment, finish, image_folder, start, train
 
@@ -115,3 +116,16 @@ def test_two_processes_stop_together(images, tmp_path):
     done = run('b', '--resume')
     assert done.returncode == 0, done.stderr[-3000:]
     same_end(tmp_path / 'a', tmp_path / 'b')
+
+
+def test_a_forked_process_ends_when_its_owner_wants():
+    """It has the handler of the run; a pool's would else be waited for without end."""
+    with Signals() as signals:
+        process = multiprocessing.get_context('fork').Process(target=time.sleep, args=(60,))
+        process.start()
+        time.sleep(0.5)
+        process.terminate()
+        process.join(20)
+        code = process.exitcode
+        process.kill()
+    assert code == -signal.SIGTERM and signals.told is None

@@ -1,5 +1,6 @@
 """A run that is told to stop saves first."""
 
+import os
 import os.path as osp
 import signal
 import threading
@@ -11,6 +12,7 @@ import torch.distributed as dist
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop
+from torch.utils.data import get_worker_info
 
 from dense_ssl.files import write_atomically
 from dense_ssl.registry import HOOKS
@@ -34,12 +36,18 @@ class Signals:
         self.former: dict[int, object] = {}
 
     def __enter__(self) -> 'Signals':
+        self.owner = os.getpid()
         if threading.current_thread() is threading.main_thread():
             for number in (getattr(signal, n) for n in self.names if hasattr(signal, n)):
                 self.former[number] = signal.signal(number, self._note)
         return self
 
     def _note(self, number: int, frame: Optional[FrameType]) -> None:
+        if os.getpid() != self.owner:  # a forked process, which has this handler too
+            if get_worker_info() is None:  # such as a pool's, which its owner ends
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+            return  # a loader's worker goes on until its owner has stopped
         if self.told and number == signal.SIGINT:  # the second Ctrl-C
             raise KeyboardInterrupt
         self.told = signal.Signals(number).name
