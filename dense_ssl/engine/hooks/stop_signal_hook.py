@@ -30,6 +30,7 @@ class Signals:
     """Notes the signals by which systems end a job, as long as it is entered."""
 
     names = ('SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1')
+    noted: frozenset[int] = frozenset()  # by whoever is entered
 
     def __init__(self) -> None:
         self.told: Optional[str] = None
@@ -40,6 +41,7 @@ class Signals:
         if threading.current_thread() is threading.main_thread():
             for number in (getattr(signal, n) for n in self.names if hasattr(signal, n)):
                 self.former[number] = signal.signal(number, self._note)
+            Signals.noted = frozenset(self.former)
         return self
 
     def _note(self, number: int, frame: Optional[FrameType]) -> None:
@@ -53,8 +55,21 @@ class Signals:
         self.told = signal.Signals(number).name
 
     def __exit__(self, *error) -> None:
+        Signals.noted = frozenset()
         for number, handler in self.former.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
+
+
+def _hold() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, Signals.noted)
+
+
+def _release() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, Signals.noted)
+
+
+# Python forgets a signal that reaches a process between its fork and its first own step.
+os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_release)
 
 
 @HOOKS.register_module()
