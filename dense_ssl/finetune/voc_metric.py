@@ -1,6 +1,8 @@
 """Pascal VOC detection as the papers report it."""
 
 from collections.abc import Sequence
+from multiprocessing.pool import ThreadPool
+from unittest.mock import patch
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
@@ -71,19 +73,22 @@ def mean_precisions(
         Average precision in [0, 1] by threshold; classes without objects do
         not count.
     """
-    from mmdet.evaluation import eval_map
+    from mmdet.evaluation.functional import mean_ap
 
-    return [
-        eval_map(
-            list(detections),
-            list(annotations),
-            iou_thr=threshold,
-            logger='silent',
-            eval_mode='11points',
-            use_legacy_coordinate=True,
-        )[0]
-        for threshold in thresholds
-    ]
+    # Threads in the place of mmdet's processes, which are forked amid a run and its threads:
+    # now and then one of them did not end, and the evaluation waited for it.
+    with patch.object(mean_ap, 'Pool', ThreadPool):
+        return [
+            mean_ap.eval_map(
+                list(detections),
+                list(annotations),
+                iou_thr=threshold,
+                logger='silent',
+                eval_mode='11points',
+                use_legacy_coordinate=True,
+            )[0]
+            for threshold in thresholds
+        ]
 
 
 def _array(boxes) -> np.ndarray:
