@@ -42,19 +42,21 @@ def test_name_says_what_the_config_does(name):
     assert counts == (int(accumulate[1]) if accumulate else 1)
     # mmengine compares it with the images of an iteration, not of a step
     assert cfg.auto_scale_lr.base_batch_size == gpus * batch
-    epochs = int(re.search(r'-(\d+)e_', name)[1])
-    assert cfg.train_cfg.max_epochs == epochs
+    length, unit = re.search(r'-(\d+)(e|k)_', name).groups()
+    wanted = dict(max_epochs=int(length)) if unit == 'e' else dict(max_iters=1000 * int(length))
+    assert wanted.items() <= cfg.train_cfg.items()
     depth = int(re.search(r'resnet(\d+)', name)[1])
     assert cfg.model.backbone.depth == depth
 
 
 def contradictions(cfg: Config) -> list:
     """What of the schedule never comes to pass, and weights from elsewhere."""
-    epochs = cfg.train_cfg.get('max_epochs')
-    found = [] if epochs else ['training does not count epochs']
+    by_epoch = 'max_epochs' in cfg.train_cfg
+    epochs = cfg.train_cfg.get('max_epochs') or cfg.train_cfg.get('max_iters')
+    found = [] if epochs else ['training has no length']
     for s in cfg.param_scheduler if epochs else ():
-        if not s.by_epoch:
-            found.append(f'{s.type} does not count epochs')
+        if s.by_epoch != by_epoch:
+            found.append(f'{s.type} counts in another unit than training')
         if s.end > epochs:
             found.append(f'{s.type} ends after training')
         if any(step >= epochs for step in s.get('milestones', ())):

@@ -74,11 +74,12 @@ def dense_probe(
         logits = torch.einsum('ndhw,cd->nchw', scaled, weight) + bias.view(-1, 1, 1)
         logits = F.interpolate(logits, batch.labels.shape[-2:], mode='bilinear')
         confusion += _confusion(logits.argmax(1), batch.labels, num_classes)
+    score, classes = mean_iou(confusion)
+
     of_val = _draw(backbone, val, stages, cells_per_image // 4, num_classes, draw)
     val_x, val_y = (torch.cat(parts) for parts in zip(*of_val))
     bank = torch.randperm(len(y), generator=draw)[:20000]
     guesses = knn_classes(x[bank], y[bank], (val_x - mean) / std, neighbours)
-    score, classes = mean_iou(confusion)
     return ProbeResult(score, mean_iou(_confusion(guesses, val_y, num_classes))[0], classes)
 
 
