@@ -1,7 +1,7 @@
 """Pre-train a model."""
 
 from dense_ssl.cli.arguments import train_parser
-from dense_ssl.cli.build import build_config, build_runner, start_from
+from dense_ssl.cli.build import build_config, build_runner, probe_amid, start_from
 from dense_ssl.cli.clean_errors import clean_errors
 
 
@@ -10,6 +10,7 @@ def main() -> None:
     with clean_errors():
         cfg = build_config(args)
         start_from(cfg, args)
+        probe_amid(cfg, args)
         build_runner(cfg).train()
 
 

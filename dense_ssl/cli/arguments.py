@@ -32,6 +32,34 @@ def train_parser(description: Optional[str] = None) -> argparse.ArgumentParser:
         metavar='A,B',
         help='networks to fill, e.g. backbone,neck; by default all that the file has',
     )
+    parser.add_argument(
+        '--probe',
+        metavar='DIR',
+        help='label maps by which the frozen backbone is scored while it trains: img_dir/ and '
+        'ann_dir/, or Cityscapes layout',
+    )
+    parser.add_argument(
+        '--seg-classes', metavar='N|A,B,C', help='number of their classes, or the names'
+    )
+    parser.add_argument(
+        '--probe-every',
+        type=int,
+        metavar='N',
+        help='iterations between two probes; default: a tenth of the training',
+    )
+    parser.add_argument(
+        '--probe-scale',
+        type=int,
+        nargs=2,
+        default=(512, 384),
+        metavar=('LONG', 'SHORT'),
+        help='pixels that its images are fitted into',
+    )
+    parser.add_argument(
+        '--keep-best',
+        action='store_true',
+        help='keep the weights of the best probe, in best_probe_mIoU.pth',
+    )
     return parser
 
 

@@ -13,6 +13,7 @@ from mmengine.utils import import_modules_from_strings
 from dense_ssl.errors import MissingFile, UserError
 from dense_ssl.finetune.absent_metrics import leave_out_absent_metrics
 from dense_ssl.finetune.data import use_labels
+from dense_ssl.finetune.data.label_maps import parse_classes, read_layout
 from dense_ssl.finetune.edits import set_crop, set_scale
 from dense_ssl.finetune.small import make_small
 
@@ -21,7 +22,14 @@ from .config import load_config
 from .options import flatten, merge_options
 from .schedule import fit_cosines, set_length, whole_cosines
 
-__all__ = ['apply_training', 'build_config', 'build_runner', 'require_test_loop', 'start_from']
+__all__ = [
+    'apply_training',
+    'build_config',
+    'build_runner',
+    'probe_amid',
+    'require_test_loop',
+    'start_from',
+]
 
 #: Keys that stand for a flag: they are in people's scripts.
 _ALIASES = {
@@ -182,6 +190,29 @@ def start_from(cfg: Config, args: argparse.Namespace) -> None:
             type='dense_ssl.transfer.init_from.InitFromHook',
             checkpoint=osp.abspath(args.init_from),
             parts=args.init_parts,
+        )
+    ]
+
+
+def probe_amid(cfg: Config, args: argparse.Namespace) -> None:
+    """Let a pre-training be scored on the label maps of ``--probe`` while it goes on, in place.
+
+    Raises:
+        UserError: The label maps cannot be used, or options of the probe are given without it.
+    """
+    if args.probe is None:
+        if args.keep_best or args.probe_every or args.seg_classes:
+            raise UserError('--keep-best, --probe-every and --seg-classes need --probe.')
+        return
+    maps = read_layout(args.probe, parse_classes(args.seg_classes))
+    cfg.custom_hooks = list(cfg.get('custom_hooks') or []) + [
+        dict(
+            type='dense_ssl.evaluation.probe_hook.DenseProbeHook',
+            **{split: [list(map(str, pair)) for pair in maps.pairs[split]] for split in maps.pairs},
+            num_classes=maps.num_classes,
+            interval=args.probe_every,
+            scale=tuple(args.probe_scale),
+            keep_best=args.keep_best,
         )
     ]
 

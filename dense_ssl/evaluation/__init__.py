@@ -5,7 +5,9 @@ from dense_ssl.former import old_attributes
 from .dense_probe import dense_probe
 from .knn import knn_accuracy
 from .labeled_images import LabeledImages
+from .probe_backbone import probe_backbone
+from .probe_hook import DenseProbeHook
 
-__all__ = ['LabeledImages', 'dense_probe', 'knn_accuracy']
+__all__ = ['DenseProbeHook', 'LabeledImages', 'dense_probe', 'knn_accuracy', 'probe_backbone']
 
 __getattr__ = old_attributes(__name__, VOCDetectionMetric='dense_ssl.finetune.VOCDetectionMetric')

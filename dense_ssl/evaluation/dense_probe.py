@@ -67,7 +67,7 @@ def dense_probe(
     x = (x - mean) / std
     weight, bias = fit_linear(x, y, num_classes)
 
-    confusion = torch.zeros(num_classes, num_classes, dtype=torch.long)
+    confusion = y.new_zeros(num_classes, num_classes)
     for batch in val:
         maps = cells(backbone, batch.images, stages)
         scaled = (maps - mean.view(-1, 1, 1)) / std.view(-1, 1, 1)
@@ -78,7 +78,7 @@ def dense_probe(
 
     of_val = _draw(backbone, val, stages, cells_per_image // 4, num_classes, draw)
     val_x, val_y = (torch.cat(parts) for parts in zip(*of_val))
-    bank = torch.randperm(len(y), generator=draw)[:20000]
+    bank = torch.randperm(len(y), generator=draw)[:20000].to(y.device)
     guesses = knn_classes(x[bank], y[bank], (val_x - mean) / std, neighbours)
     return ProbeResult(score, mean_iou(_confusion(guesses, val_y, num_classes))[0], classes)
 
@@ -112,8 +112,8 @@ def fit_linear(
     Returns:
         Weights (C, D) and biases (C, ).
     """
-    weight = torch.zeros(num_classes, x.shape[1], requires_grad=True)
-    bias = torch.zeros(num_classes, requires_grad=True)
+    weight, bias = x.new_zeros(num_classes, x.shape[1]), x.new_zeros(num_classes)
+    weight.requires_grad = bias.requires_grad = True
     solver = torch.optim.LBFGS(
         [weight, bias], max_iter=steps, history_size=10, line_search_fn='strong_wolfe'
     )
@@ -159,7 +159,7 @@ def _draw(
         maps = cells(backbone, images, stages)
         classes = cell_labels(labels, maps.shape[-2:], num_classes)
         for image, truth in zip(maps.flatten(2), classes.flatten(1)):
-            chosen = torch.randperm(len(truth), generator=draw)[:count]
+            chosen = torch.randperm(len(truth), generator=draw)[:count].to(truth.device)
             chosen = chosen[truth[chosen] != IGNORE]
             yield image[:, chosen].t(), truth[chosen]
 

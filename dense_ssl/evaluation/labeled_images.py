@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Union
 
 import cv2
 import numpy as np
@@ -41,6 +41,7 @@ class LabeledImages:
         scale: Longer and shorter side in pixels that images are fitted into, ratio kept.
         mean, std: Of the RGB values, as pre-training normalised them.
         batch_size: Images at a time; of one size, so perhaps fewer.
+        device: Where batches go.
     """
 
     def __init__(
@@ -50,11 +51,12 @@ class LabeledImages:
         mean: Sequence[float],
         std: Sequence[float],
         batch_size: int = 16,
+        device: Union[torch.device, str] = 'cpu',
     ) -> None:
         self.pairs = list(pairs)
         self.long, self.short = max(scale), min(scale)
-        self.mean, self.std = (torch.tensor(x).view(3, 1, 1) for x in (mean, std))
-        self.batch_size = batch_size
+        self.mean, self.std = (torch.as_tensor(x).cpu().view(3, 1, 1) for x in (mean, std))
+        self.batch_size, self.device = batch_size, device
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -65,7 +67,8 @@ class LabeledImages:
                 chunk = pool.map(self._read, self.pairs[start : start + self.batch_size])
                 for _, items in groupby(chunk, key=lambda item: item[1].shape):
                     images, labels = zip(*items)
-                    yield LabeledBatch(torch.stack(images), torch.stack(labels))
+                    batch = torch.stack(images), torch.stack(labels)
+                    yield LabeledBatch(*(x.to(self.device) for x in batch))
 
     def _read(self, pair: tuple[Path, Path]) -> tuple[Tensor, Tensor]:
         pixels = read_rgb(str(pair[0]))

@@ -10,16 +10,15 @@ import json
 import torch
 from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
-from mmpretrain.models import ResNet
 
 from dense_ssl.cli.arguments import add_arguments
 from dense_ssl.cli.build import build_config
 from dense_ssl.cli.clean_errors import clean_errors
-from dense_ssl.evaluation import LabeledImages, dense_probe
+from dense_ssl.evaluation import LabeledImages, dense_probe, probe_backbone
 from dense_ssl.files import write_atomically
 from dense_ssl.finetune.data.label_maps import parse_classes, read_layout
 from dense_ssl.finetune.run import RANDOM
-from dense_ssl.models.algorithms.base import build_part, build_preprocessor
+from dense_ssl.models.algorithms.base import build_preprocessor
 from dense_ssl.transfer.importers import read_any
 from dense_ssl.transfer.strict_loading import Part, match_parts
 
@@ -54,18 +53,20 @@ def main() -> None:
         init_default_scope(cfg.default_scope)
         maps = read_layout(args.seg_data, parse_classes(args.seg_classes))
         normalise = build_preprocessor(cfg.get('data_preprocessor'))
+        device = 'cuda' if torch.cuda.is_available() else 'cpu'
         train, val = (
             LabeledImages(
-                maps.pairs[split], args.scale, normalise.mean.flatten(), normalise.std.flatten()
+                maps.pairs[split],
+                args.scale,
+                normalise.mean.flatten(),
+                normalise.std.flatten(),
+                device=device,
             )
             for split in ('train', 'val')
         )
-        set_random_seed(args.seed or 0)
-        part = dict(cfg.model.backbone, out_indices=(0, 1, 2, 3))
-        backbone = build_part(part)
-        if isinstance(backbone, ResNet) and not args.own_strides:
-            backbone = build_part(dict(part, strides=(1, 2, 1, 1), dilations=(1, 1, 2, 4)))
-        backbone.init_weights()
+        seed = args.seed or 0
+        set_random_seed(seed)
+        backbone = probe_backbone(cfg.model.backbone, args.own_strides)
         if args.checkpoint != RANDOM:
             prefix = 'backbone.' if args.network == 'online' else 'momentum_encoder.backbone.'
             model = torch.nn.ModuleDict(dict(backbone=backbone))
