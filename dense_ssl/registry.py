@@ -13,6 +13,7 @@ from mmpretrain import registry as parent
 __all__ = [
     'DATASETS',
     'HOOKS',
+    'LOOPS',
     'METRICS',
     'MODELS',
     'OPTIMIZERS',
@@ -43,6 +44,7 @@ DATASETS = _child('DATASETS', 'datasets')
 TRANSFORMS = _child('TRANSFORMS', 'datasets')
 RUNNERS = _child('RUNNERS', 'engine')
 HOOKS = _child('HOOKS', 'engine')
+LOOPS = _child('LOOPS', 'engine')
 OPTIMIZERS = _child('OPTIMIZERS', 'engine')
 OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS', 'engine')
 METRICS = _child('METRICS', 'finetune')

@@ -5,8 +5,10 @@ import copy
 import pytest
 import torch
 from mmengine.registry import DefaultScope
+from mmpretrain.structures import DataSample
 
 from dense_ssl.errors import UserError
+from dense_ssl.models import MCL
 from dense_ssl.models.widths import map_shapes
 from dense_ssl.registry import MODELS
 from tests.engine.runs import CONFIGS, Config
@@ -22,10 +24,23 @@ CASES = [
     ),
 ]
 
+MODELS_OF_EACH_KIND = [
+    'densecl/densecl_resnet50_8xb32-coslr-200e_in1k.py',
+    'densecl/mocov2_resnet50_8xb32-coslr-200e_in1k.py',
+    'pixpro/pixcontrast_resnet50_8xb128-coslr-100e_in1k.py',
+    'pixpro/pixpro_resnet50_8xb128-coslr-100e_in1k.py',
+    'pixpro/pixpro-inst_resnet50_8xb128-coslr-100e_in1k.py',
+    'pixpro/pixpro-fpn_resnet50_8xb128-coslr-100e_in1k.py',
+    'pixpro/pixpro-fpn-head_resnet50_8xb128-coslr-100e_in1k.py',
+    'mcl/mcl_resnet50_32xb128-coslr-100e_in1k.py',
+]
 
-def build(name, **backbone):
+
+def build(name, reader=None, in_channels=None, **backbone):
     cfg = Config.fromfile(CONFIGS / name).model
     cfg.backbone.update(backbone)
+    if reader:
+        cfg[reader].in_channels = in_channels
     with DefaultScope.overwrite_default_scope('dense_ssl'):
         return MODELS.build(cfg)
 
@@ -33,10 +48,30 @@ def build(name, **backbone):
 @pytest.mark.parametrize('name, reader, wanted, given', CASES)
 def test_another_depth_is_named(name, reader, wanted, given):
     with pytest.raises(UserError) as error:
-        build(name, depth=18)
+        build(name, reader, wanted, depth=18)
     text = str(error.value)
     assert f'model.{reader} takes maps of {wanted} channels' in text
     assert f'set model.{reader}.in_channels={given}' in text
+
+
+@pytest.mark.parametrize('name', MODELS_OF_EACH_KIND)
+def test_every_network_follows_another_backbone(name):
+    model = build(name, depth=18, base_channels=32, stem_channels=32).train()
+    views = [torch.randn(4, 3, 64, 64) for _ in range(8 if isinstance(model, MCL) else 2)]
+    samples = [DataSample() for _ in range(4)]
+    for sample in samples:
+        sample.view_boxes = torch.tensor([[0.0, 0, 64, 64]] * 2)
+    for parameter in model.momentum_encoder.parameters():
+        parameter.requires_grad = False
+    model.momentum_encoder.check_followed = lambda: None
+    losses = model.loss(views, samples)
+    sum(v for k, v in losses.items() if k.startswith('loss')).backward()
+    unmoved = [
+        n
+        for n, p in model.named_parameters()
+        if p.requires_grad and p.grad is None and not n.startswith('backbone.fc')
+    ]
+    assert unmoved == []
 
 
 def test_vectors_are_named():

@@ -17,7 +17,7 @@ model = dict(
     ),
     projector=dict(
         type='DenseProjector',
-        in_channels=2048,
+        in_channels=None,
         hidden_channels=2048,
         out_channels=128,
         num_grid=None,

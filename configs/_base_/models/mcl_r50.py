@@ -12,10 +12,10 @@ model = dict(
     momentum=0.99,
     end_momentum=1.0,
     backbone=dict(type='ResNet', depth=50, out_indices=(0, 1, 2, 3), norm_cfg=norm_cfg),
-    neck=dict(type='FPN', in_channels=[256, 512, 1024, 2048], out_channels=256, norm_cfg=norm_cfg),
+    neck=dict(type='FPN', in_channels=None, out_channels=256, norm_cfg=norm_cfg),
     region_head=dict(
         type='RegionHead',
-        in_channels=256,
+        in_channels=None,
         num_convs=4,
         hidden_channels=2048,
         out_channels=256,
@@ -23,7 +23,7 @@ model = dict(
     ),
     predictor=dict(
         type='NonLinearNeck',
-        in_channels=256,
+        in_channels=None,
         hid_channels=2048,
         out_channels=256,
         with_bias=True,

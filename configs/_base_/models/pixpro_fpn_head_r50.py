@@ -5,7 +5,7 @@ model = dict(
     backbone=dict(out_indices=(0, 1, 2, 3)),
     neck=dict(
         type='mmdet.FPN',
-        in_channels=[256, 512, 1024, 2048],
+        in_channels=None,
         out_channels=256,
         start_level=1,
         add_extra_convs='on_output',
@@ -14,7 +14,7 @@ model = dict(
         norm_cfg=dict(type='BN'),
     ),
     levels=(0, 1, 2, 3),
-    tower=dict(type='DenseTower', in_channels=256, stacked_convs=3, norm_cfg=dict(type='BN')),
+    tower=dict(type='DenseTower', in_channels=None, stacked_convs=3, norm_cfg=dict(type='BN')),
     # both towers, four levels each
-    projector=dict(in_channels=256, num_levels=8),
+    projector=dict(in_channels=None, num_levels=8),
 )

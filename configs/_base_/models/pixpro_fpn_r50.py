@@ -5,11 +5,11 @@ model = dict(
     backbone=dict(out_indices=(0, 1, 2, 3)),
     neck=dict(
         type='FPN',  # mmdet.FPN's structure and names
-        in_channels=[256, 512, 1024, 2048],
+        in_channels=None,
         out_channels=256,
         norm_cfg=dict(type='BN'),
     ),
     levels=(0, 1, 2, 3),
     max_grid=28,
-    projector=dict(in_channels=256, num_levels=4),
+    projector=dict(in_channels=None, num_levels=4),
 )

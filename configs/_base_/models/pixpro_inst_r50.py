@@ -3,9 +3,9 @@ _base_ = './pixpro_r50.py'
 model = dict(
     instance_weight=1.0,
     instance_projector=dict(
-        type='PixelProjector', in_channels=2048, hidden_channels=4096, out_channels=256
+        type='PixelProjector', in_channels=None, hidden_channels=4096, out_channels=256
     ),
     instance_predictor=dict(
-        type='PixelProjector', in_channels=256, hidden_channels=4096, out_channels=256
+        type='PixelProjector', in_channels=None, hidden_channels=4096, out_channels=256
     ),
 )

@@ -5,7 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional
+from typing import NamedTuple, Optional
 
 import numpy as np
 from mmengine.config import Config
@@ -49,29 +49,9 @@ def use_segmentation_data(
     Raises:
         TransferError: Names the file or folder and the remedy.
     """
-    images, maps, image_suffix, map_suffix = _layout(Path(root))
-    if image_suffix is None:
-        endings = [_only_ending(Path(root) / images / split) for split in ('train', 'val')]
-        if endings[0] != endings[1]:
-            raise TransferError(
-                f'{root}: images end in {endings[0]} in train and in {endings[1]} in val; '
-                'they must all have the same file ending.'
-            )
-        image_suffix = endings[0]
-    is_cityscapes = images == 'leftImg8bit'
-    if classes is None and not is_cityscapes:
-        raise TransferError(
-            f'--seg-classes is needed with {root}: the number of classes, or '
-            'their names with commas between.'
-        )
-    num_classes = 19 if classes is None else len(classes)
-    for split in ('train', 'val'):
-        pairs = find_pairs(
-            Path(root) / images / split, Path(root) / maps / split, image_suffix, map_suffix
-        )
-        found = check_labels([label for _, label in pairs], num_classes)
-        _check_sizes(pairs, found)
-        _check_classes(f'{root}, {split}', found, classes, num_classes, accept_absent)
+    found = read_layout(root, classes, accept_absent)
+    images, maps, image_suffix, map_suffix = found.layout
+    num_classes = found.num_classes
 
     def point(split, dataset):
         split = 'train' if split == 'train' else 'val'
@@ -100,6 +80,50 @@ def use_segmentation_data(
 
     for_each_dataset(cfg, point)
     set_num_classes(cfg, num_classes)
+
+
+class LabelMaps(NamedTuple):
+    """A folder of images and label maps, looked through.
+
+    Attributes:
+        layout: Folders of images and of label maps, endings of their names.
+        pairs: Images and their label maps, by split: train, val.
+        num_classes: Classes count from 0.
+    """
+
+    layout: tuple[str, str, str, str]
+    pairs: dict[str, list[tuple[Path, Path]]]
+    num_classes: int
+
+
+def read_layout(
+    root: str, classes: Optional[Sequence[str]] = None, accept_absent: bool = False
+) -> LabelMaps:
+    """Every image with its label map, all of them checked; see :func:`use_segmentation_data`."""
+    images, maps, image_suffix, map_suffix = _layout(Path(root))
+    if image_suffix is None:
+        endings = [_only_ending(Path(root) / images / split) for split in ('train', 'val')]
+        if endings[0] != endings[1]:
+            raise TransferError(
+                f'{root}: images end in {endings[0]} in train and in {endings[1]} in val; '
+                'they must all have the same file ending.'
+            )
+        image_suffix = endings[0]
+    if classes is None and images != 'leftImg8bit':
+        raise TransferError(
+            f'--seg-classes is needed with {root}: the number of classes, or '
+            'their names with commas between.'
+        )
+    num_classes = 19 if classes is None else len(classes)
+    pairs = {}
+    for split in ('train', 'val'):
+        pairs[split] = find_pairs(
+            Path(root) / images / split, Path(root) / maps / split, image_suffix, map_suffix
+        )
+        found = check_labels([label for _, label in pairs[split]], num_classes)
+        _check_sizes(pairs[split], found)
+        _check_classes(f'{root}, {split}', found, classes, num_classes, accept_absent)
+    return LabelMaps((images, maps, image_suffix, map_suffix), pairs, num_classes)
 
 
 def parse_classes(text: Optional[str]) -> Optional[tuple[str, ...]]:

@@ -13,7 +13,7 @@ from dense_ssl.former import old_arguments
 from dense_ssl.registry import MODELS
 
 from ..momentum_encoder import MomentumEncoder
-from ..widths import check_widths
+from ..widths import check_widths, follow, map_channels
 
 
 def build_part(cfg: Union[dict, nn.Module, None]) -> Any:
@@ -38,7 +38,9 @@ class MomentumSelfSupervisor(BaseSelfSupervisor):
     under ``momentum_encoder.``.
 
     Args:
-        backbone, projector, head (dict): Parts to build.
+        backbone, projector, head (dict): Parts to build. Of projector, neck
+            and extra networks ``in_channels=None`` stands for the channels of
+            the maps that they are given.
         neck (dict, optional): Feature neck between backbone and projector.
         extra_networks (dict[str, dict], optional): Further online networks
             that need a copy, by the name they get in the checkpoint (MCL's
@@ -55,6 +57,9 @@ class MomentumSelfSupervisor(BaseSelfSupervisor):
             than the backbone gives.
     """
 
+    #: Extra networks that read the backbone's last map, even where there is a neck.
+    reads_backbone: tuple[str, ...] = ()
+
     @old_arguments(more_networks='extra_networks')
     def __init__(
         self,
@@ -69,20 +74,33 @@ class MomentumSelfSupervisor(BaseSelfSupervisor):
         data_preprocessor: Optional[dict] = None,
         init_cfg: Union[dict, list[dict], None] = None,
     ) -> None:
+        bands = backbone.get('in_channels', 3) if isinstance(backbone, dict) else 3
+        body = build_part(backbone)
+        neck = follow(neck, lambda: map_channels(body, in_channels=bands))
         super().__init__(
-            backbone=build_part(backbone),
+            backbone=body,
             neck=build_part(neck),
             head=build_part(head),
             data_preprocessor=build_preprocessor(data_preprocessor),
             init_cfg=init_cfg,
         )
         reader = 'projector' if neck is None else 'neck'
-        channels = backbone.get('in_channels', 3) if isinstance(backbone, dict) else 3
-        check_widths(self.backbone, channels, reader, dict(projector=projector, neck=neck)[reader])
-        self.projector = build_part(projector)
-        self._extra_networks = tuple(extra_networks or ())
+        check_widths(body, bands, reader, dict(projector=projector, neck=neck)[reader])
+
+        def last_map(*networks: Optional[nn.Module]) -> int:
+            return map_channels(*(n for n in networks if n is not None), in_channels=bands)[-1]
+
+        extra: dict[str, Optional[nn.Module]] = {}
         for name, network in (extra_networks or {}).items():
-            self.add_module(name, build_part(network))
+            after = None if name in self.reads_backbone else self.neck
+            extra[name] = build_part(follow(network, lambda after=after: last_map(body, after)))
+        # Registered in this order: optimisers' states in checkpoints count on it.
+        self.projector = build_part(
+            follow(projector, lambda: last_map(body, self.neck, extra.get('tower')))
+        )
+        self._extra_networks = tuple(extra)
+        for name, built in extra.items():
+            self.add_module(name, built)
         self.momentum_encoder = MomentumEncoder(
             self.online_networks(),
             momentum=momentum,

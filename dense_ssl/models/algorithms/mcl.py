@@ -12,6 +12,7 @@ from dense_ssl.registry import MODELS
 from ..montage_embedding import embed_everything, embed_plain, embed_selected
 from ..montage_levels import MontageLevels, Montages
 from ..networks.fpn import freeze_unread
+from ..widths import follow
 from .base import MomentumSelfSupervisor, build_part
 
 
@@ -76,6 +77,7 @@ class MCL(MomentumSelfSupervisor):
         self.mode = mode
         self.levels = MontageLevels(ratios, shares, fpn_levels)
         freeze_unread(self.neck, fpn_levels)
+        predictor = follow(predictor, lambda: self.region_head.out_channels)
         self.predictors = nn.ModuleList(build_part(predictor) for _ in self.levels.ratios)
         self.levels.check_weights(self.head)
 

@@ -15,6 +15,7 @@ from dense_ssl.registry import MODELS
 from ..correspondence import ViewMap
 from ..losses import positive_cosine, unit_cells
 from ..networks.fpn import freeze_unread
+from ..widths import follow
 from .base import MomentumSelfSupervisor, build_part
 
 
@@ -208,6 +209,8 @@ class PixPro(PixContrast):
             See :class:`PixContrast`.
     """
 
+    reads_backbone = ('instance_projector',)
+
     def __init__(
         self,
         backbone: dict,
@@ -254,8 +257,10 @@ class PixPro(PixContrast):
                 f'{type(self.head).__name__} has no image_loss, which the instance branch '
                 'needs: use PixelConsistencyHead, or leave instance_projector out'
             )
-        self.propagation = build_part(propagation)
-        self.instance_predictor = build_part(instance_predictor)
+        self.propagation = build_part(follow(propagation, lambda: self.projector.out_channels))
+        self.instance_predictor = build_part(
+            follow(instance_predictor, lambda: self.instance_projector.out_channels)
+        )
         self.instance_weight = instance_weight
 
     def encode_maps(self, networks, maps: Sequence[Tensor]) -> Encoding:

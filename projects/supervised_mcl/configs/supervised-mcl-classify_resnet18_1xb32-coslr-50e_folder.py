@@ -3,9 +3,7 @@
 _base_ = 'supervised-mcl-classify_resnet50_8xb128-coslr-100e_in1k.py'
 
 data_root = 'data/images'
-model = dict(
-    backbone=dict(depth=18), neck=dict(in_channels=[64, 128, 256, 512]), head=dict(num_classes=10)
-)
+model = dict(backbone=dict(depth=18), head=dict(num_classes=10))
 pipeline = _base_.pipeline
 pipeline[1]['view_size'] = 96
 train_dataloader = dict(

@@ -14,6 +14,7 @@ from dense_ssl.models.algorithms.base import build_part, build_preprocessor
 from dense_ssl.models.montage_embedding import embed_selected
 from dense_ssl.models.montage_levels import MontageLevels
 from dense_ssl.models.networks.fpn import freeze_unread
+from dense_ssl.models.widths import follow, map_channels
 from dense_ssl.registry import MODELS
 
 
@@ -96,14 +97,17 @@ class CellClassifier(BaseSelfSupervisor):
         data_preprocessor: Union[dict, None] = None,
         init_cfg: Union[dict, list[dict], None] = None,
     ) -> None:
+        body = build_part(backbone)
         super().__init__(
-            backbone=build_part(backbone),
-            neck=build_part(neck),
+            backbone=body,
+            neck=build_part(follow(neck, lambda: map_channels(body))),
             head=build_part(head),
             data_preprocessor=build_preprocessor(data_preprocessor),
             init_cfg=init_cfg,
         )
-        self.region_head = build_part(region_head)
+        self.region_head = build_part(
+            follow(region_head, lambda: map_channels(body, self.neck)[-1])
+        )
         self.levels = MontageLevels(ratios, shares, fpn_levels)
         freeze_unread(self.neck, fpn_levels)
         self.levels.check_weights(self.head)
