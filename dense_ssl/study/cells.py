@@ -36,7 +36,7 @@ def fingerprint(paths: Iterable[Path]) -> str:
     found = hashlib.sha256()
     for path in map(Path, paths):
         for file in _files(path) if path.is_dir() else [path]:
-            stat = file.stat()
+            stat = file.stat() if file.exists() else file.lstat()  # a link to nothing
             name = file.name if file == path else os.fspath(file.relative_to(path))
             # names need not be text: any bytes make a file name
             found.update(os.fsencode(f'{name}|{stat.st_size}|{stat.st_mtime_ns}\n'))

@@ -195,8 +195,8 @@ class Plan:
         )
 
     def schedule(self) -> dict:
-        """For the results."""
-        return asdict(self.budget)
+        """The budget as JSON data."""
+        return {**asdict(self.budget), 'scale': list(self.budget.scale)}
 
 
 def _keep(iters: int) -> list[str]:
@@ -211,7 +211,8 @@ def _resuming(tool: str, folder: Path, words: list[str]) -> list[str]:
 
 
 def _config(folder: Path) -> Optional[str]:
-    return next((str(path) for path in sorted(folder.glob('*.py'))), None)
+    """The whole config that the run used."""
+    return next((path.name for path in sorted(folder.glob('*.py'))), None)
 
 
 def read_curve(folder: Path) -> list[dict]:

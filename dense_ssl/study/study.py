@@ -401,7 +401,9 @@ class Study:
 
 
 def _row(cell: Cell) -> dict:
-    results = dict(metrics={}, images_seen=0, config=None, curve=[]) | cell.results
+    results = {**dict(metrics={}, images_seen=0, config=None, curve=[]), **cell.results}
+    if results['config']:
+        results['config'] = f'{cell.about["folder"]}/{results["config"]}'
     return dict(
         id=cell.id,
         **cell.about,
