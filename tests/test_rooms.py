@@ -30,8 +30,8 @@ ROOMS = {
     'engine': {'models', 'transfer'},
     'finetune': {'datasets', 'engine', 'transfer'},
 }
-ROOMS['study'] = {*ROOMS}
 ROOMS['cli'] = {*ROOMS}
+ROOMS['study'] = {*ROOMS}
 ROOMS['quickstart'] = {*ROOMS}
 ROOMS['tools'] = {*ROOMS, 'dense_ssl'}
 ROOMS['dense_ssl'] = {'datasets', 'engine', 'models'}  # the face, imported by nobody inside

@@ -280,3 +280,10 @@ def add_label_arguments(parser: argparse.ArgumentParser) -> None:
         default=18,
         help='another ResNet for --small',
     )
+    parser.add_argument(
+        '--small-base-channels',
+        type=int,
+        default=64,
+        metavar='N',
+        help='channels of its first stage (of ResNet-18) for --small; all others follow',
+    )

@@ -113,7 +113,7 @@ def _apply(cfg: Config, args: argparse.Namespace) -> None:
     """What comes before ``--cfg-options``."""
     given = vars(args)
     if given.get('small') is not None:
-        make_small(cfg, args.small, args.small_depth)
+        make_small(cfg, args.small, args.small_depth, args.small_base_channels)
     if given.get('scale'):
         set_scale(cfg, *args.scale)
     if given.get('crop'):

@@ -18,17 +18,25 @@ _WIDTHS = (
 _LIMITS = dict(nms_pre=500, max_per_img=200)
 
 
-def make_small(cfg: Config, width: int, depth: int = 18) -> None:
+def make_small(cfg: Config, width: int, depth: int = 18, base_channels: int = 64) -> None:
     """ResNet-18 (or ``depth``), heads of at most ``width`` channels, few proposals.
 
     Channels that come from the backbone follow it. For trying things out and
     for comparisons on a CPU; the figures are not the papers'.
 
+    Args:
+        cfg: Changed in place.
+        width: Most channels of necks and heads.
+        depth: Of the ResNet.
+        base_channels: Its channels after the stem; 64 in a usual one.
+
     Raises:
-        TransferError: A width that is not positive, or no ResNet.
+        TransferError: Too narrow, no ResNet, or a C4 detector with other ``base_channels``.
     """
     if width < 8:
         raise TransferError(f'--small wants 8 channels or more, got {width}.')
+    if base_channels < 1:
+        raise TransferError(f'--small-base-channels wants 1 or more, got {base_channels}.')
     model = cfg.model
     if model.backbone.get('type') != 'ResNet':
         raise TransferError(
@@ -36,8 +44,14 @@ def make_small(cfg: Config, width: int, depth: int = 18) -> None:
             f'{model.backbone.get("type")}.'
         )
     model.backbone.depth = depth
+    if base_channels != 64:
+        if model.get('roi_head', {}).get('shared_head'):
+            raise TransferError(
+                f'{cfg.filename}: the shared head of a C4 detector knows 64 base channels only.'
+            )
+        model.backbone.base_channels = model.backbone.stem_channels = base_channels
     # Channels of the four stages.
-    stages = [64 * 2**i * (4 if depth >= 50 else 1) for i in range(4)]
+    stages = [base_channels * 2**i * (4 if depth >= 50 else 1) for i in range(4)]
     for name, part in model.items():
         if part is not None and name.endswith(('neck', 'head')):
             for node in dicts(part):
