@@ -1,0 +1,1 @@
+"""Studies: pre-training × fine-tuning × seeds, and one report of them."""
