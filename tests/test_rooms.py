@@ -17,6 +17,7 @@ FLOOR = {
     'former',
     'modules',
     'registry',
+    'tables',
     'version',
 }
 #: The rooms that each room may import.
