@@ -1,3 +1,4 @@
+# One machine, 1 000 to 100 000 images; --iters for another length.
 _base_ = [
     '../_base_/models/densecl_r50.py',
     '../_base_/datasets/folder_mocov2.py',
@@ -5,9 +6,11 @@ _base_ = [
     '../_base_/small_runtime.py',
 ]
 model = dict(
-    # About a hundred steps old at most: 65536 keys would be a dozen epochs of 5 000 images.
+    # 64 batches old at most: 65536 keys would be a dozen epochs of 5 000 images.
     queue_len=4096,
-    # 0.999 follows in some thousand steps, which is most of a short run.
+    # 0.999 follows in thousands of steps, which is most of a short run.
     momentum=0.99,
+    # Stride 16: small views have no more than 2x2 or 3x3 cells at stride 32.
     backbone=dict(strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2)),
+    projector=dict(hidden_channels=512),
 )
