@@ -1,6 +1,8 @@
 # `make quickstart`, `make lint` and `make test` set .venv up first, if needed.
 .PHONY: setup quickstart lint test
 
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 RUN = .venv/bin/python
 # Left to the shell, which takes spaces and quotes in them as they are.
@@ -28,12 +30,17 @@ test: lint
 S = .venv/setup/
 OWN := $(S)own.$(shell pwd | cksum | tr -cd 0-9)  # another one in a folder moved or copied
 WORDS = what $(filter-out $(S)%,$^) asks for, less than a minute
-STAGE = $(RUN) tools/setup_stage.py $(basename $(@F)) '$(WORDS)'
-PIP = $(RUN) -m pip install -c requirements/torch.txt $(patsubst %,-r %,$(filter %.txt,$^))
+PIP = $(RUN) -m pip --disable-pip-version-check install -c requirements/torch.txt \
+    $(patsubst %,-r %,$(filter %.txt,$^))
+# Of what pip says, what takes long; its errors are on stderr, which is left as it is.
+INSTALL = echo '[setup] $(basename $(@F)): $(WORDS)'; $(PIP) $(1) \
+    | { grep --line-buffered -E 'Downloading .* [MG]B|Building|still running' || :; } \
+    && echo "[setup] $(basename $(@F)): done in $$SECONDS s"
 MMCV_WORKS = $(RUN) -I -c 'import torch; from mmcv.ops import nms'
 
 setup:  # one at a time
-	@flock Makefile $(MAKE) --no-print-directory --silent $(OWN)
+	@trap 'echo "[setup] not finished: run this again to go on from here" >&2' EXIT; \
+	flock Makefile $(MAKE) --no-print-directory --silent $(OWN) && trap - EXIT
 	@echo '[setup] .venv is ready'
 
 $(S)venv:
@@ -51,15 +58,16 @@ $(S)build: $(S)torch requirements/build.txt
 $(S)mmcv: private WORDS = C++ to compile, about 8 minutes on 2 cores (seconds if pip has it in its cache)
 $(S)mmcv: export MAX_JOBS ?= $(shell nproc)
 $(S)mmcv: $(S)build requirements/mmcv.txt
-	$(STAGE) $(PIP) --no-build-isolation -v
-	$(MMCV_WORKS) || { echo '[setup] mmcv does not load: made anew, without the cache'; $(STAGE) \
-	    $(PIP) --no-build-isolation -v --no-cache-dir --force-reinstall --no-deps && $(MMCV_WORKS); }
+	$(call INSTALL,--no-build-isolation)
+	$(MMCV_WORKS) || { echo '[setup] mmcv does not load: made anew, without the cache'; \
+	    $(call INSTALL,--no-build-isolation --no-cache-dir --force-reinstall --no-deps) \
+	    && $(MMCV_WORKS); }
 	touch $@
 $(S)mmlab: $(S)mmcv requirements/mmlab.txt
 $(S)tests: $(S)mmlab $(patsubst %,requirements/%.txt,tests optional tensorboard runtime)
 $(S)torch $(S)build $(S)mmlab $(S)tests:
-	$(STAGE) $(PIP) && touch $@
+	$(INSTALL) && touch $@
 $(OWN): $(S)tests setup.py pyproject.toml dense_ssl/version.py
 	rm -f $(S)own.*
-	$(STAGE) $(PIP) --no-deps --no-build-isolation -e .
+	$(call INSTALL,--no-deps --no-build-isolation -e .)
 	$(RUN) -m pip check && touch $@

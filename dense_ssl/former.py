@@ -45,7 +45,7 @@ FORMER_MODULES = {
     'engine.hooks.momentum_schedule_hook': 'engine.hooks.momentum_update_hook',
     'engine.launch': 'cli.build',
     'engine.option_action': 'cli.options',
-    'engine.train_options': 'cli.edits',
+    'engine.train_options': 'cli.flags',
     'evaluation.voc_metric': 'finetune.voc_metric',
     'models.batch_colour': 'models.batch_color',
     'models.level_embedding': 'models.montage_embedding',

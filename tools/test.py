@@ -3,13 +3,12 @@
 import os.path as osp
 
 import mmengine
-from mmengine.evaluator import DumpResults
 
 from dense_ssl.cli.arguments import test_parser
-from dense_ssl.cli.build import build_config, build_runner, require_test_loop
+from dense_ssl.cli.build import build_config, require_test_loop
 from dense_ssl.cli.clean_errors import clean_errors
 from dense_ssl.errors import MissingFile
-from dense_ssl.finetune.run import print_metrics
+from dense_ssl.finetune.run import print_metrics, test
 
 
 def main() -> None:
@@ -19,11 +18,7 @@ def main() -> None:
             raise MissingFile(f'no checkpoint file {args.checkpoint}')
         cfg = build_config(args)
         require_test_loop(cfg, args.config)
-        cfg.load_from, cfg.resume = args.checkpoint, False
-        runner = build_runner(cfg)
-        if args.out and args.out_item == 'pred':
-            runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
-        metrics = runner.test()
+        metrics = test(cfg, args.checkpoint, args.out if args.out_item == 'pred' else None)
         if args.out and args.out_item == 'metrics':
             mmengine.dump(metrics, args.out)
         print_metrics(metrics, cfg.work_dir)

@@ -17,7 +17,7 @@ from dense_ssl.finetune.data.label_maps import parse_classes, read_layout
 from dense_ssl.finetune.edits import set_crop, set_scale
 from dense_ssl.finetune.small import make_small
 
-from . import edits
+from . import flags
 from .config import load_config
 from .options import flatten, merge_options
 from .schedule import fit_cosines, set_length, whole_cosines
@@ -64,7 +64,7 @@ def build_config(args: argparse.Namespace) -> Config:
     if any('custom_imports' in key for key in options):  # else read with the file only
         import_modules_from_strings(**cfg.custom_imports)
     fit_cosines(cfg, whole, options)
-    edits.set_white_level(cfg)
+    flags.set_white_level(cfg)
     if any(key.lstrip('+') == 'model.queue_len' for key in options):
         _keep_queue(cfg)
     leave_out_absent_metrics(cfg)
@@ -121,10 +121,10 @@ def _apply(cfg: Config, args: argparse.Namespace) -> None:
     if given.get('epochs') is not None or given.get('iters') is not None:
         set_length(cfg, args.epochs, args.iters)
     for name, change in (
-        ('data', edits.set_data),
-        ('view_size', edits.set_view_size),
-        ('batch_size', edits.set_batch_size if 'amp' in given else edits.set_test_batch_size),
-        ('workers', edits.set_workers),
+        ('data', flags.set_data),
+        ('view_size', flags.set_view_size),
+        ('batch_size', flags.set_batch_size if 'amp' in given else flags.set_test_batch_size),
+        ('workers', flags.set_workers),
     ):
         if given.get(name) is not None:
             change(cfg, given[name])
@@ -144,8 +144,8 @@ def _keep_queue(cfg: Config) -> None:
 def apply_training(cfg: Config, args: argparse.Namespace) -> None:
     """How to train and to load, apart from lengths and sizes."""
     if args.tensorboard:
-        edits.add_tensorboard(cfg)
-    for split in edits.SPLITS:
+        flags.add_tensorboard(cfg)
+    for split in flags.SPLITS:
         loader = cfg.get(f'{split}_dataloader')
         if loader and args.no_pin_memory:
             loader.pin_memory = False
@@ -156,15 +156,15 @@ def apply_training(cfg: Config, args: argparse.Namespace) -> None:
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp is not None:
-        edits.set_amp(cfg, args.amp)
+        flags.set_amp(cfg, args.amp)
     if args.accumulate is not None:
-        edits.set_accumulation(cfg, args.accumulate)
+        flags.set_accumulation(cfg, args.accumulate)
     if args.auto_scale_lr:
-        edits.auto_scale_lr(cfg)
-    edits.set_speed(cfg, args.channels_last, args.compile, args.checkpoint_activations, args.color)
+        flags.auto_scale_lr(cfg)
+    flags.set_speed(cfg, args.channels_last, args.compile, args.checkpoint_activations, args.color)
     cfg.overwrite = args.overwrite or cfg.get('overwrite', False)
     if args.resume is not None:
-        edits.set_resume(cfg, args.resume)
+        flags.set_resume(cfg, args.resume)
 
 
 def start_from(cfg: Config, args: argparse.Namespace) -> None:

@@ -95,7 +95,8 @@ def _check(cfg: Config, key: str, new: bool) -> None:
             'already used up when options are merged, so this would change '
             f'nothing. Override {", ".join(used) or "the keys it set"}.'
         )
-    node, path = cfg, []
+    node: Any = cfg
+    path: list[str] = []
     for name in key.split('.'):
         where = '.'.join(path) or 'the config'
         if node is None:  # a section that is switched off: filled anew

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.dist import broadcast, is_main_process
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
+from mmengine.utils import apply_to
 from mmpretrain.models import BaseSelfSupervisor
 from torch import nn
 from torch.utils.checkpoint import checkpoint
@@ -135,16 +136,24 @@ class DenseRunner(Runner):
             TransferError: It does not fit; the message has the difference.
         """
         start, self._start = getattr(self, '_start', None), None
-        if start is None or start.path != filename:
+        if start is None or (start.path, start.revise_keys) != (filename, list(revise_keys)):
             start = StartingPoint(self, filename, revise_keys=revise_keys)
         self._has_loaded = True
         content = start.load()
+        if str(map_location) != 'cpu':
+            content = apply_to(content, torch.is_tensor, lambda x: x.to(map_location))
         self._loaded_meta = content.get('meta') or {}
         return content
 
-    def resume(self, filename, *args, **kwargs) -> None:
+    def resume(
+        self,
+        filename,
+        resume_optimizer=True,
+        resume_param_scheduler=True,
+        map_location='cpu',  # optimisers take their state to the device themselves
+    ) -> None:
         """As mmengine's; schedules follow the epochs where a step has other images than before."""
-        super().resume(filename, *args, **kwargs)
+        super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
         follow_epochs(self, filename, self._loaded_meta)
 
     def _build_param_scheduler(self, scheduler, optim_wrapper) -> list:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Optional, Union
 
 from mmengine.config import Config
+from mmengine.model import BaseModel
 from mmengine.registry import MODELS, init_default_scope
-from torch import nn
 
 from dense_ssl.transfer.checkpoint import Checkpoint
 from dense_ssl.transfer.loading_report import TransferReport
@@ -15,7 +15,7 @@ from dense_ssl.transfer.plan import prepare_transfer
 from .recipe_audit import Finding, inspect_recipe
 
 
-def build_model(cfg: Config) -> nn.Module:
+def build_model(cfg: Config) -> BaseModel:
     """The model of a mmdet, mmseg or mmpretrain config, on CPU, not initialised."""
     scope = cfg.get('default_scope', 'mmengine')
     if scope in ('mmdet', 'mmseg'):

@@ -9,6 +9,7 @@ from typing import Optional, Union
 import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
+from mmengine.evaluator import DumpResults
 from mmengine.logging import print_log
 
 from dense_ssl.engine.runner import DenseRunner
@@ -16,6 +17,7 @@ from dense_ssl.engine.work_folder import newest_readable
 from dense_ssl.errors import TransferError
 from dense_ssl.files import write_atomically
 from dense_ssl.transfer import HOOK_TYPE
+from dense_ssl.transfer.checkpoint import read_file
 from dense_ssl.transfer.importers import read_any
 
 from .check import check_transfer
@@ -103,15 +105,25 @@ def _check(cfg: Config, checkpoint: str, strict: bool, **options) -> None:
         )
 
 
-def test(cfg: Config, checkpoint: str) -> dict[str, float]:
+def test(cfg: Config, checkpoint: str, predictions: Optional[str] = None) -> dict[str, float]:
     """Evaluate a fine-tuned model; its checkpoint must fit completely.
 
+    Args:
+        cfg: A complete config with a test loop and ``work_dir``.
+        checkpoint: A file that training wrote.
+        predictions: A pickle file to write them to.
+
     Raises:
-        TransferError: A key is missing, unexpected or of a wrong shape.
+        TransferError: A key is missing, unexpected or of a wrong shape; or images cannot be read.
     """
+    if osp.isfile(checkpoint):
+        read_file(checkpoint)  # before large annotations are read
     cfg.load_from, cfg.resume = checkpoint, False
     read_alike(cfg, 'test')
-    return DenseRunner.from_cfg(cfg).test()
+    runner = DenseRunner.from_cfg(cfg)
+    if predictions:
+        runner.test_evaluator.metrics.append(DumpResults(out_file_path=predictions))
+    return runner.test()
 
 
 def print_metrics(metrics: dict[str, float], work_dir: str) -> None:

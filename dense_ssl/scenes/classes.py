@@ -26,7 +26,10 @@ they are; the classes that do not occur have no IoU and are left out of the
 mean.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
+
+import numpy as np
 
 from . import textures
 
@@ -37,7 +40,7 @@ class SceneClass(NamedTuple):
     """One class: its name, its texture and its Cityscapes train id."""
 
     name: str
-    texture: callable
+    texture: Callable[..., np.ndarray]
     train_id: int
 
 

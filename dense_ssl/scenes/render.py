@@ -57,7 +57,8 @@ class _Object:
 
 def _grid(size: int) -> tuple[np.ndarray, np.ndarray]:
     line = np.arange(size, dtype=np.float32)
-    return np.meshgrid(line, line)
+    x, y = np.meshgrid(line, line)
+    return x, y
 
 
 def _mix(field: np.ndarray, colours: np.ndarray) -> np.ndarray:
@@ -188,8 +189,8 @@ def render_scene(
     rng = np.random.default_rng(list(seed))
     image, semantic = _background(rng, size)
     if labels is None:
-        labels = rng.integers(0, len(THINGS), rng.integers(2, 7))
-    objects = [_place(rng, size, int(i), radius_range) for i in labels]
+        labels = rng.integers(0, len(THINGS), rng.integers(2, 7)).tolist()
+    objects = [_place(rng, size, i, radius_range) for i in labels]
     objects = _drop_hidden(objects, size)
 
     instances = []

@@ -13,7 +13,7 @@ from dense_ssl.cli.arguments import finetune_parser
 from dense_ssl.cli.arguments import test_parser as parser_of_test
 from dense_ssl.cli.build import build_config
 from dense_ssl.cli.config import load_config
-from dense_ssl.cli.edits import set_data
+from dense_ssl.cli.flags import set_data
 from dense_ssl.cli.options import merge_options
 from dense_ssl.engine.processes import settle_processes
 from dense_ssl.errors import UserError

@@ -13,7 +13,7 @@ from PIL import Image
 from dense_ssl.cli.arguments import train_parser
 from dense_ssl.cli.build import build_config
 from dense_ssl.cli.config import load_config
-from dense_ssl.cli.edits import set_view_size
+from dense_ssl.cli.flags import set_view_size
 from dense_ssl.engine.processes import settle_processes
 from dense_ssl.errors import UserError
 

@@ -61,6 +61,20 @@ def test_a_right_file_passes(tmp_path, tiny, prefix, resume):
     StartingPoint.find(build(tmp_path, path, resume))
 
 
+def test_the_arguments_of_loading(tmp_path, tiny):
+    path = save(tmp_path / 'a.pth', {f'net.{k}': v + 1 for k, v in tiny.items()})
+    keys = [(r'^net\.', '')]
+    runner = build(tmp_path, path)
+    content = runner.load_checkpoint(str(path), map_location='meta', revise_keys=keys)
+    assert {x.device.type for x in content['state_dict'].values()} == {'meta'}
+    for key, value in runner.model.state_dict().items():
+        assert torch.equal(value, tiny[key] + 1)
+    save(path, tiny)
+    runner._start = StartingPoint.find(runner)  # read at the start under other names
+    with pytest.raises(TransferError):
+        runner.load_checkpoint(str(path), revise_keys=[(r'^', 'net.')])
+
+
 def test_a_wrapped_model(tmp_path, tiny):
     path = save(tmp_path / 'a.pth', tiny)
     runner = build(tmp_path, path)

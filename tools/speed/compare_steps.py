@@ -10,7 +10,6 @@ On a CPU set MALLOC_MMAP_MAX_=0 and MALLOC_TRIM_THRESHOLD_=100000000000.
 """
 
 import argparse
-import sys
 
 import torch
 from measuring import add_arguments, begin, medians, report
@@ -89,4 +88,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

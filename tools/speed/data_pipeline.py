@@ -14,7 +14,6 @@ what the colours of an image then cost on ``--device``.
 
 import argparse
 import random
-import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -91,7 +90,8 @@ class Breakdown:
     """Own time of each transform of a data set's pipeline, seconds."""
 
     def __init__(self, dataset) -> None:
-        self.times, self.inner = defaultdict(float), [0.0]
+        self.times: dict[str, float] = defaultdict(float)
+        self.inner = [0.0]
         for step in self._all(dataset.pipeline.transforms):
             step.transform = self._timed(type(step).__name__, step.transform)
 
@@ -164,9 +164,11 @@ def measure(recipe: str, folder: Path, args) -> dict:
         decode_over_pipeline=rate['decode'] / rate['device'],
         device_colour_ms=1000 * colour_time(cfgs[True], batch, args) / len(paths),
     )
-    result['breakdown'] = break_down(cfgs[True], args.repeats)
-    result['worker_colour_breakdown'] = break_down(cfgs[False], args.repeats)
-    return result
+    return {
+        **result,
+        'breakdown': break_down(cfgs[True], args.repeats),
+        'worker_colour_breakdown': break_down(cfgs[False], args.repeats),
+    }
 
 
 def describe(recipe: str, r: dict, device: str) -> str:
@@ -224,4 +226,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

@@ -5,7 +5,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 
@@ -38,9 +38,9 @@ def timed(function: Callable, device) -> float:
     return time.perf_counter() - start
 
 
-def medians(tasks: dict[str, Callable], args: argparse.Namespace) -> dict[str, float]:
+def medians(tasks: Mapping[str, Callable], args: argparse.Namespace) -> dict[str, float]:
     """Median seconds of each task, taken by turns."""
-    times = {name: [] for name in tasks}
+    times: dict[str, list[float]] = {name: [] for name in tasks}
     for repeat in range(args.warm_up + args.repeats):
         for name, task in tasks.items():
             seconds = timed(task, args.device)

@@ -9,8 +9,8 @@ On a CPU set MALLOC_MMAP_MAX_=0 and MALLOC_TRIM_THRESHOLD_=100000000000.
 """
 
 import argparse
-import sys
 import tempfile
+from collections.abc import Callable
 
 import torch
 import torch.distributed as dist
@@ -64,12 +64,11 @@ def info_nce(args) -> dict:
         for count in (args.rows, args.rows, args.queue)
     )
     query.requires_grad_()
-    columns, gradients = queue.t().contiguous(), {}
+    columns = queue.t().contiguous()
+    gradients: dict[str, torch.Tensor] = {}
 
     def task(name, loss, keys):
-        query.grad = None
-        loss(query, positive, keys, 0.2).mean().backward()
-        gradients[name] = query.grad
+        gradients[name] = torch.autograd.grad(loss(query, positive, keys, 0.2).mean(), query)[0]
 
     tasks = dict(
         ours=lambda: task('ours', queue_info_nce, queue),
@@ -121,14 +120,15 @@ def updates(args) -> dict:
     for p in weights:
         p.grad = torch.randn_like(p)
     buffers = [torch.zeros_like(p) for p in weights]
-    options = dict(lr=1e-6, momentum=0.9, weight_decay=1e-5)
+    lars = LARS(weights, lr=1e-6, momentum=0.9, weight_decay=1e-5)
+    sgd = torch.optim.SGD(weights, lr=1e-6, momentum=0.9, weight_decay=1e-5, fused=True)
     times = medians(
         dict(
             momentum=encoder.update,
             loop_momentum=lambda: loop_momentum(copies, online),
-            lars=LARS(weights, **options).step,
+            lars=lars.step,
             loop_lars=lambda: loop_lars(weights, buffers),
-            fused_sgd=torch.optim.SGD(weights, fused=True, **options).step,
+            fused_sgd=sgd.step,
         ),
         args,
     )
@@ -219,7 +219,7 @@ def shuffle(args) -> dict:
 
 
 MCL = 'configs/mcl/mcl_resnet50_32xb128-coslr-100e_in1k.py'
-COMMANDS = {
+COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], dict], dict]] = {
     'info-nce': (info_nce, dict(rows=392, queue=65536, dim=128)),
     'updates': (updates, dict(depth=50)),
     'mcl-modes': (mcl_modes, dict(config=MCL, batch_size=16, view_size=224, amp='')),
@@ -248,4 +248,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

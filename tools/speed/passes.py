@@ -11,6 +11,7 @@ from measuring import synchronise
 from torch import Tensor, nn
 
 from dense_ssl.models import Correspondence, FeatureQueue, MomentumEncoder, data_preprocessor
+from dense_ssl.models.algorithms.base import MomentumSelfSupervisor
 from dense_ssl.models.batch_shuffle import BatchShuffle
 
 
@@ -23,7 +24,7 @@ class Pass(NamedTuple):
     is_backbone: bool
 
 
-def _networks(model: nn.Module):
+def _networks(model: MomentumSelfSupervisor):
     """(child, online, is_backbone) of all networks of an algorithm."""
     for name, child in model.momentum_encoder.named_children():
         yield child, False, name == 'backbone'

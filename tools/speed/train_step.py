@@ -18,7 +18,6 @@ MALLOC_TRIM_THRESHOLD_=100000000000, or page faults are what you measure.
 import argparse
 import resource
 import statistics
-import sys
 
 import torch
 from figures import bar_chart
@@ -167,8 +166,8 @@ def measure(step: Step, args: argparse.Namespace) -> dict:
         step()
     result['peak_memory_mib'] = peak_memory_mib(step.device)
     breakdown = [Breakdown(step).run() for _ in range(3)]
-    result['breakdown'] = {k: statistics.median(b[k] for b in breakdown) for k in breakdown[0]}
-    return result
+    parts = {k: statistics.median(b[k] for b in breakdown) for k in breakdown[0]}
+    return {**result, 'breakdown': parts}
 
 
 def draw(result: dict, title: str, path: str) -> None:
@@ -206,4 +205,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

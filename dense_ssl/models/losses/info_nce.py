@@ -41,7 +41,7 @@ class _QueueInfoNCE(torch.autograd.Function):
             for keys in chunks:
                 top = torch.maximum(top, (scaled @ keys.t()).amax(1))
         total = (pos if top is None else pos - top).exp()
-        grad = torch.zeros_like(query) if needs_query else None
+        grad = torch.zeros_like(query)
         for keys in chunks:
             weights = scaled @ keys.t()
             if top is not None:
@@ -57,7 +57,7 @@ class _QueueInfoNCE(torch.autograd.Function):
         if needs_query:
             grad.addcmul_(pull, positive).div_(temperature)
         grad_positive = query * pull / temperature if needs_positive else None
-        ctx.save_for_backward(grad, grad_positive)
+        ctx.save_for_backward(grad if needs_query else None, grad_positive)
         return lse - pos
 
     @staticmethod

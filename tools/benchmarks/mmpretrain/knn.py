@@ -4,7 +4,9 @@ import argparse
 import copy
 
 import torch
+from mmengine.model import BaseModel
 from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
 from dense_ssl.cli.arguments import add_arguments, add_label_arguments
 from dense_ssl.cli.build import build_config
@@ -18,7 +20,9 @@ from dense_ssl.transfer import prepare_transfer, read_checkpoint
 
 
 @torch.no_grad()
-def features(model, loader, device):
+def features(
+    model: BaseModel, loader: DataLoader, device: str
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Pooled features (N, D) and labels (N, ) of a data set."""
     rows, labels = [], []
     for batch in loader:
@@ -57,7 +61,7 @@ def main() -> None:
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     model.to(device)
     model.eval()
-    found = []
+    found = {}
     for split in ('train', 'val'):
         loader = copy.deepcopy(cfg.val_dataloader)
         # Training images are seen as test images are: no random crops.
@@ -65,8 +69,8 @@ def main() -> None:
         loader.dataset = copy.deepcopy(cfg[f'{split}_dataloader'].dataset)
         loader.dataset.pipeline = pipeline
         loader.persistent_workers = False
-        found += features(model, Runner.build_dataloader(loader), device)
-    for k, accuracy in knn_accuracy(*found, neighbours=args.k).items():
+        found[split] = features(model, Runner.build_dataloader(loader), device)
+    for k, accuracy in knn_accuracy(*found['train'], *found['val'], neighbours=args.k).items():
         print(f'{k}-NN top-1  {accuracy:.2f}')
 
 

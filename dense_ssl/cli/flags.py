@@ -62,7 +62,7 @@ def set_data(cfg: Config, root: str) -> None:
             _replace(cfg[f'{split}_evaluator'], old, root)
 
 
-def _innermost(dataset: Optional[dict]) -> Optional[dict]:
+def _innermost(dataset: Optional[ConfigDict]) -> Optional[ConfigDict]:
     while dataset is not None and dataset.get('dataset') is not None:  # e.g. RepeatDataset
         dataset = dataset['dataset']
     return dataset

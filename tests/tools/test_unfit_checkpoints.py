@@ -94,3 +94,6 @@ def test_testing(images, tmp_path):  # noqa: F811
     done = tool(*command)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     assert 'accuracy/top1' in done.stdout + done.stderr
+    (data / 'b' / 'y.png').write_bytes(b'')
+    said = tool(*command).stderr
+    assert 'error: test: 1 of 3' in said and 'y.png' in said
