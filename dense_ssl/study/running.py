@@ -16,7 +16,12 @@ from .cells import Cell
 
 __all__ = ['Command', 'Launcher', 'LocalLauncher', 'SlurmLauncher', 'cores', 'devices', 'run_cells']
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+_PACKAGE = Path(__file__).resolve().parents[1]
+#: Where tools and configs lie; inside the package where it was installed as a wheel.
+REPOSITORY = next(
+    (p for p in (_PACKAGE.parent, _PACKAGE / '.mim') if (p / 'tools' / 'train.py').is_file()),
+    _PACKAGE.parent,
+)
 _FULL = ('No space left on device', 'no space for', 'Disk quota exceeded')
 
 

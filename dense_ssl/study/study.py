@@ -33,6 +33,7 @@ from .estimate import remaining, set_priors
 from .labels import CocoLabels, SegmentationLabels
 from .plan import Plan
 from .progress import Progress
+from .report import write_report
 from .running import REPOSITORY, Launcher, LocalLauncher, SlurmLauncher, cores, devices, run_cells
 from .starts import RANDOM, Start, check_weights, read_starts
 
@@ -392,10 +393,6 @@ class Study:
         write_atomically(self.folder / RESULTS, json.dumps(self.results(), indent=1))
 
     def _report(self) -> None:
-        try:
-            from .report import write_report
-        except ImportError:
-            return
         write_report(self.results(), self.folder)
         self.reported = time.time()
 

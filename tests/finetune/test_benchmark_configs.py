@@ -101,6 +101,38 @@ def test_mask_rcnn_takes_mcl_weights_trains_and_validates(tmp_path):
     assert saved.meta['transfer']['parts'] == ['backbone', 'neck', 'region_head']
 
 
+@pytest.mark.parametrize('config,package', [(DETECTION, 'mmdet'), (SEGMENTATION, 'mmseg')])
+@pytest.mark.parametrize('depth', [18, 50])
+def test_a_narrow_backbone_fits_what_follows(config, package, depth):
+    pytest.importorskip(package)
+    from dense_ssl.finetune.check import build_model
+    from dense_ssl.finetune.small import make_small
+
+    cfg = parsed(config)
+    make_small(cfg, 16, depth, base_channels=8)
+    model = build_model(cfg).eval()
+    assert model.backbone.conv1.weight.shape[0] == 8
+    features = model.extract_feat(torch.zeros(1, 3, 64, 64))
+    if package == 'mmseg':
+        assert features[-1].shape[1] == (64 if depth == 18 else 256)
+        assert model.decode_head(features).shape[1] == 19
+        assert model.auxiliary_head(features).shape[1] == 19
+    else:
+        assert {level.shape[1] for level in features} == {16}
+
+
+def test_a_c4_detector_has_one_width():
+    pytest.importorskip('mmdet')
+    from dense_ssl.errors import TransferError
+    from dense_ssl.finetune.small import make_small
+
+    c4 = CONFIGS / 'mmdetection' / 'mask-rcnn_r50-c4_1x_coco.py'
+    with pytest.raises(TransferError, match='64 base channels only'):
+        make_small(parsed(c4), 16, base_channels=8)
+    with pytest.raises(TransferError, match='--small-base-channels wants 1 or more'):
+        make_small(parsed(c4), 16, base_channels=0)
+
+
 def test_every_part_of_mcl_lands_in_its_place():
     pytest.importorskip('mmdet')
     from mmdet.models.necks import FPN
