@@ -101,7 +101,7 @@ def test_the_numbers_of_the_table_are_those_of_the_statistics(tmp_path):
     spread, found = setting.spread('densecl'), setting.against['random']['densecl']
     low, high = found.mean - found.half, found.mean + found.half
     assert f'| 3 | {spread.mean:.2f} ± {spread.sd:.2f} |' in row
-    assert f'| {found.mean:+.2f} [{low:+.2f}, {high:+.2f}] clear' in row.replace('−', '-')
+    assert f'| {found.mean:+.2f} [{low:+.2f}, {high:+.2f}] | yes' in row.replace('−', '-')
     assert row.endswith('| best |')
 
 
@@ -158,7 +158,7 @@ def test_one_seed_has_no_interval_and_says_so(tmp_path):
     page, markdown = report(make_results(seeds=[3]), tmp_path)
     assert 'one seed: no interval' in markdown.splitlines()[0]
     assert 'With one seed nothing tells a difference from chance' in markdown
-    assert '±' not in markdown.replace('mean ± s', '') and 'clear' not in markdown
+    assert '±' not in markdown.replace('mean ± s', '') and '| yes' not in markdown
 
 
 def test_no_pretrained_start_is_said_to_be_good_by_chance(tmp_path):
