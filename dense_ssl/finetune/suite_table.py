@@ -1,13 +1,12 @@
 """The results of a suite as Markdown, CSV and JSON."""
 
-import csv
-import io
 import json
 import os
 import os.path as osp
 from typing import Optional
 
 from dense_ssl.files import write_atomically
+from dense_ssl.tables import as_csv, as_markdown
 
 from .suite import Benchmark
 
@@ -51,7 +50,7 @@ def write_tables(results: list[dict], folder: str, title: str) -> None:
     os.makedirs(folder, exist_ok=True)
     texts = {
         'md': markdown(results, title),
-        'csv': as_csv(results),
+        'csv': csv(results),
         'json': json.dumps(dict(title=title, results=results), indent=2),
     }
     for ending, text in texts.items():
@@ -60,34 +59,34 @@ def write_tables(results: list[dict], folder: str, title: str) -> None:
 
 def markdown(results: list[dict], title: str) -> str:
     """A table with the papers' figures beside."""
-    lines = [f'# {title}', '', '| benchmark | figure | here | papers |', '|---|---|---|---|']
-    for row in results:
-        for column in _columns(row):
-            here = row['figures'].get(column)
-            papers = ', '.join(
+    rows = [
+        [
+            row['benchmark'],
+            column,
+            _cell(row['state'], row['figures'].get(column)),
+            ', '.join(
                 f'{method} {values[column]}'
                 for method, values in row['papers'].items()
                 if column in values
-            )
-            lines.append(
-                f'| {row["benchmark"]} | {column} | {_cell(row["state"], here)} | {papers} |'
-            )
-    return '\n'.join(lines) + '\n'
+            ),
+        ]
+        for row in results
+        for column in _columns(row)
+    ]
+    return f'# {title}\n\n{as_markdown(["benchmark", "figure", "here", "papers"], rows)}'
 
 
-def as_csv(results: list[dict]) -> str:
+def csv(results: list[dict]) -> str:
     """A line for each figure, ours and the papers'."""
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(['benchmark', 'config', 'state', 'figure', 'source', 'value'])
-    for row in results:
-        sources: dict[str, dict] = {'here': row['figures'], **row['papers']}
-        for source, values in sources.items():
-            for column, value in values.items():
-                writer.writerow(
-                    [row['benchmark'], row['config'], row['state'], column, source, value]
-                )
-    return out.getvalue()
+    return as_csv(
+        ['benchmark', 'config', 'state', 'figure', 'source', 'value'],
+        (
+            [row['benchmark'], row['config'], row['state'], column, source, value]
+            for row in results
+            for source, values in {'here': row['figures'], **row['papers']}.items()
+            for column, value in values.items()
+        ),
+    )
 
 
 def _cell(state: str, figure: Optional[float]) -> str:

@@ -37,7 +37,9 @@ def sentence(setting: Setting, names: Mapping[str, str]) -> str:
         score = words.spread_text(setting.spread(best))
         if len(setting.scores) == 1:
             return f'{names[best]}: {metric} {score} ({where}); nothing to compare it with.'
-        return f'{names[best]} has the highest {metric}, {score} ({where}).'
+        level = [names[s] for s in setting.scores if standing(setting, s) == 'not clearly behind']
+        behind = f'; not clearly behind: {words.listed(level)}' if level else ''
+        return f'{names[best]} has the highest {metric}, {score} ({where}){behind}.'
     reference, found = next(iter(setting.against.items()))
     told = {s: d for s, d in found.items() if d.clear or d.half is None}
     unclear = words.listed([names[start] for start in found if start not in told])
@@ -90,8 +92,8 @@ def how_to_read(settings: Sequence[Setting]) -> list[str]:
         clear = [difference for difference in found if difference.clear]
         starred = [difference for difference in found if difference.clear_among_all]
         lines += [
-            'Differences are taken seed by seed, with 95 % intervals (paired t). “Clear” means '
-            'that the interval leaves 0 out.',
+            'Differences are taken seed by seed, with 95 % intervals (paired t); clear are those '
+            'whose interval leaves 0 out.',
             f'{words.counted(len(found), "comparison")} with an interval: were there no true '
             f'difference at all, about {0.05 * len(found):.1f} would look clear by chance. '
             f'{len(clear)} are clear; marked * are the {len(starred)} that stay so after '
@@ -99,6 +101,10 @@ def how_to_read(settings: Sequence[Setting]) -> list[str]:
         ]
     elif any(setting.against for setting in settings):
         lines += ['With one seed nothing tells a difference from chance: there is no interval.']
+    if found and all(len(difference.by_seed) == 2 for difference in found):
+        lines += ['Two seeds make wide intervals: a third narrows them most.']
+    if any(words.is_file(start) for setting in settings for start in setting.scores):
+        lines += ['Files were pre-trained once: of them the seeds vary the evaluation only.']
     return lines
 
 
@@ -119,20 +125,26 @@ def score_table(settings: Sequence[Setting], names: Mapping[str, str]) -> Option
     """Every start in every setting, with its differences to the references."""
     references = [r for r in statistics.REFERENCES if any(r in s.against for s in settings)]
     columns = ['setting', 'start', 'seeds', 'mean ± sd']
-    columns += [f'less {names[reference]} [95 %]' for reference in references]
+    for reference in references:
+        columns += [f'less {names[reference]} [95 %]', 'clear?']
     rows = []
     for setting in settings:
         label = f'{words.setting_name(setting)}: {words.metric_name(setting.metric)}'
         for start in setting.scores:
             spread = setting.spread(start)
-            differences = [setting.against.get(r, {}).get(start) for r in references]
             rows.append(
                 [
                     label,
                     names[start],
                     str(spread.n),
                     words.spread_text(spread),
-                    *map(words.difference_text, differences),
+                    *(
+                        text
+                        for reference in references
+                        for text in words.difference_texts(
+                            setting.against.get(reference, {}).get(start)
+                        )
+                    ),
                     standing(setting, start),
                 ]
             )

@@ -18,16 +18,18 @@ METHODS = {
 METRICS = {'probe_mIoU': 'mIoU', 'knn_mIoU': 'kNN mIoU'}
 
 
+def is_file(start: str) -> bool:
+    path = PurePath(start)
+    return len(path.parts) > 1 or path.suffix in ('.pth', '.pt', '.safetensors', '.ckpt')
+
+
 def start_names(starts: Sequence[str]) -> dict[str, str]:
-    """What each start is called: a method, its variant, or as much of a path as tells it apart."""
+    """What each start is called: a method, its variant, or a file's stem where that is unique."""
     names = {}
     for start in starts:
-        path = PurePath(start)
-        if len(path.parts) > 1 or path.suffix in ('.pth', '.pt', '.safetensors', '.ckpt'):
-            names[start] = path.stem
-        else:
-            method, _, variant = start.partition(':')
-            names[start] = ', '.join(filter(None, [METHODS.get(method, method), variant]))
+        method, _, variant = start.partition(':')
+        known = ', '.join(filter(None, [METHODS.get(method, method), variant]))
+        names[start] = PurePath(start).stem if is_file(start) else known
     common = Counter(names.values())
     return {start: name if common[name] == 1 else start for start, name in names.items()}
 
@@ -59,21 +61,16 @@ def spread_text(spread: Spread) -> str:
     return number(spread.mean) + (f' ± {number(spread.sd)}' if spread.sd is not None else '')
 
 
-def difference_text(difference: Optional[Difference]) -> str:
-    """A difference in a table: mean, interval, and whether it is clear."""
+def difference_texts(difference: Optional[Difference]) -> tuple[str, str]:
+    """A difference with its interval, and whether it is clear."""
     if difference is None:
-        return ''
+        return '', ''
     mean = signed(difference.mean)
     if difference.half is None:
-        return f'{mean} (one seed: no interval)'
+        return mean, 'one seed: no interval'
     low, high = (signed(difference.mean + side * difference.half) for side in (-1, 1))
-    return f'{mean} [{low}, {high}] {verdict(difference)}'
-
-
-def verdict(difference: Difference) -> str:
-    if difference.clear_among_all:
-        return 'clear*'
-    return 'clear' if difference.clear else 'not clear'
+    clear = 'yes*' if difference.clear_among_all else 'yes' if difference.clear else 'no'
+    return f'{mean} [{low}, {high}]', clear
 
 
 def short_difference(difference: Difference) -> str:
