@@ -157,6 +157,16 @@ def test_every_sort_of_study(changed, tmp_path):
             assert f'{cell["id"]} ({cell["state"]})' in ''.join(page.text)
 
 
+def test_the_gain_is_drawn_over_what_most_settings_have(tmp_path):
+    """Random weights were not yet trained with all labels."""
+    results = make_results(tasks=['segmentation'], labels=[1.0, 0.5, 0.1], seeds=[0, 1])
+    for cell in results['cells']:
+        if cell['start'] == 'random' and cell['labels'] != 0.1:
+            cell.update(state='to do', metrics={})
+    page, _ = report(results, tmp_path)
+    assert 'segmentation: gain over MoCo v2 by share of labels' in ''.join(page.text)
+
+
 def test_one_seed_has_no_interval_and_says_so(tmp_path):
     page, markdown = report(make_results(seeds=[3], **SMALL), tmp_path)
     assert 'one seed: no interval' in markdown.splitlines()[0]

@@ -1,16 +1,16 @@
 """The figures of a report, as SVG that takes its ink from the page around it."""
 
 import io
-import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..statistics import Setting
+from ..statistics import REFERENCES, Setting
 from . import words
 
 #: Okabe and Ito's colours that stand out on white and on black.
@@ -18,7 +18,7 @@ COLORS = ['#0072b2', '#e69f00', '#009e73', '#cc79a7', '#56b4e9', '#d55e00']
 MARKERS = 'osD^vP'
 #: Stands for the page's own ink until the SVG is written.
 INK = '#010203'
-STYLE = {
+STYLE: dict[Any, Any] = {
     'svg.fonttype': 'none',
     'svg.hashsalt': 'dense_ssl',
     'text.parse_math': False,
@@ -67,11 +67,15 @@ def all_figures(
                 'Lines are 95 % intervals, small dots the seeds.',
                 differences(compared, names),
             )
-        if sum(setting.labels is not None for setting in compared) > 1:
+        shares = {
+            reference: [s for s in compared if s.labels is not None and reference in s.against]
+            for reference in REFERENCES
+        }
+        reference = max(REFERENCES, key=lambda reference: len(shares[reference]))
+        if len(shares[reference]) > 1:
             yield (
-                f'{task}: gain over {names[[*compared[0].against][0]]} by share of labels, '
-                'with 95 % intervals.',
-                gain_by_labels(compared, names),
+                f'{task}: gain over {names[reference]} by share of labels, with 95 % intervals.',
+                gain_by_labels(shares[reference], reference, names),
             )
     pretrained = [c for c in results['cells'] if c['kind'] == 'pretrain' and has_curve(c, 'loss')]
     if pretrained:
@@ -115,7 +119,7 @@ def curve(cell: Mapping, key: str) -> np.ndarray:
 
 def differences(settings: Sequence[Setting], names: Mapping[str, str]) -> Figure:
     """A row for each start and share of labels, a panel for each reference."""
-    references = [*dict.fromkeys(r for setting in settings for r in setting.against)]
+    references = [r for r in REFERENCES if any(r in setting.against for setting in settings)]
     rows = [
         (setting, start)
         for setting in settings
@@ -124,7 +128,8 @@ def differences(settings: Sequence[Setting], names: Mapping[str, str]) -> Figure
     ]
     figure = Figure(figsize=(WIDTH, 1.1 + 0.32 * (len(rows) + len(settings))), layout='constrained')
     panels = figure.subplots(1, len(references), sharey=True, squeeze=False)[0]
-    ticks, labels, headings, y, last = [], [], set(), 0, None
+    ticks, labels, headings = [], [], set()
+    y, last = 0.0, None
     for setting, start in rows:
         if setting is not last and setting.labels is not None:
             ticks.append(y)
@@ -139,8 +144,8 @@ def differences(settings: Sequence[Setting], names: Mapping[str, str]) -> Figure
                 style = style_of(start, [*names])
                 axes.errorbar(found.mean, y, xerr=found.half, capsize=3, **style)
             if found and found.half is not None:
-                at = [y + 0.25] * len(found.by_seed)
-                axes.plot([*found.by_seed.values()], at, '.', markersize=4, color=style['color'])
+                seeds = [*found.by_seed.values()], [y + 0.25] * len(found.by_seed)
+                axes.plot(*seeds, '.', markersize=4, color=style['color'])
         y, last = y + 1, setting
     for axes, reference in zip(panels, references):
         axes.axvline(0, color=INK, linewidth=1)
@@ -155,22 +160,21 @@ def differences(settings: Sequence[Setting], names: Mapping[str, str]) -> Figure
     return figure
 
 
-def gain_by_labels(settings: Sequence[Setting], names: Mapping[str, str]) -> Figure:
+def gain_by_labels(settings: Sequence[Setting], reference: str, names: Mapping[str, str]) -> Figure:
     """A line for each start over the shares of labels."""
-    reference = next(iter(settings[0].against))
     figure = Figure(figsize=(WIDTH * 0.7, 3.2), layout='constrained')
     axes = figure.subplots()
-    shares = sorted({setting.labels for setting in settings if setting.labels is not None})
-    found_starts = [s for s in names if any(s in x.against.get(reference, {}) for x in settings)]
+    settings = sorted(settings, key=lambda setting: setting.labels or 0)
+    found_starts = [s for s in names if any(s in x.against[reference] for x in settings)]
     for index, start in enumerate(found_starts):
         points = [
-            (shares.index(x.labels), x.against[reference][start])
-            for x in settings
-            if x.labels is not None and start in x.against.get(reference, {})
+            # Beside each other, so that intervals do not hide one another.
+            (at + 0.06 * (index - (len(found_starts) - 1) / 2), setting.against[reference][start])
+            for at, setting in enumerate(settings)
+            if start in setting.against[reference]
         ]
         axes.errorbar(
-            # Beside each other, so that intervals do not hide one another.
-            [at + 0.06 * (index - (len(found_starts) - 1) / 2) for at, _ in points],
+            [at for at, _ in points],
             [difference.mean for _, difference in points],
             yerr=[difference.half or 0 for _, difference in points],
             capsize=3,
@@ -178,7 +182,7 @@ def gain_by_labels(settings: Sequence[Setting], names: Mapping[str, str]) -> Fig
             **style_of(start, [*names]),
         )
     axes.axhline(0, color=INK, linewidth=1)
-    axes.set_xticks(range(len(shares)), [f'{100 * share:g} %' for share in shares])
+    axes.set_xticks(range(len(settings)), [f'{100 * (s.labels or 0):g} %' for s in settings])
     axes.set(xlabel='share of the labels', ylabel=f'{words.metric_name(settings[0].metric)} gained')
     axes.grid(axis='x', visible=False)
     figure.legend(loc='outside right upper')
@@ -194,12 +198,11 @@ def curves(
     rows = math.ceil(len(panels) / columns)
     width = WIDTH * max(columns, 1.6) / 3 + 1.3 * legend
     figure = Figure(figsize=(width, 2.3 * rows), layout='constrained')
-    grid = figure.subplots(rows, columns, squeeze=False, sharey=legend).flat
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=legend)
     handles = {}
-    for axes, (title, cells) in itertools.zip_longest(grid, panels.items(), fillvalue=('', ())):
-        if not cells:
-            axes.remove()
-            continue
+    for axes in grid.flat[len(panels) :]:
+        axes.remove()
+    for axes, (title, cells) in zip(grid.flat, panels.items()):
         for cell in sorted(cells, key=lambda cell: [*names].index(cell['start'])):
             x, y = thinned(curve(cell, key)).T
             style = {**style_of(cell['start'], [*names]), 'marker': ''}
@@ -220,7 +223,7 @@ def thinned(points: np.ndarray) -> np.ndarray:
 
 def draw(builders: Iterator[tuple[str, Figure]]) -> list[tuple[str, str]]:
     """Captions and SVG elements that may stand in one page."""
-    drawn = []
+    drawn: list[tuple[str, str]] = []
     with matplotlib.rc_context(STYLE):
         for caption, figure in builders:
             out = io.StringIO()
