@@ -17,6 +17,7 @@ FLOOR = {
     'former',
     'modules',
     'registry',
+    'start',
     'version',
 }
 #: The rooms that each room may import.
