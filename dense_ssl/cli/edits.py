@@ -2,14 +2,17 @@
 
 import math
 import os.path as osp
-from typing import Any, Optional
+from collections.abc import Sequence
+from typing import Any, Optional, Union
 
 import torch
 from mmengine.config import Config, ConfigDict
 
+from dense_ssl.datasets import UnlabeledImages
 from dense_ssl.engine.runner import checkpointed_stages
 from dense_ssl.errors import MissingFile, UserError
 from dense_ssl.finetune.edits import SPLITS, dicts
+from dense_ssl.registry import DATASETS
 
 __all__ = [
     'SPLITS',
@@ -27,21 +30,32 @@ __all__ = [
 ]
 
 
-def set_data(cfg: Config, root: str) -> None:
-    """Point the data sets of all splits at ``root``, in place.
+def set_data(cfg: Config, data: Union[str, Sequence[str]]) -> None:
+    """Point the data sets of all splits at ``data``, in place.
 
     The config's ``data_root`` is replaced wherever a path of a data set or an evaluator begins
     with it; a config without this variable has it in its training data set.
 
     Args:
         cfg: Any mmengine config.
-        root: A folder; for a pre-training config also a pack (``*.tar``) or a text file that
-            lists images, absolute or relative to its own folder.
+        data: A folder; for a pre-training config also a pack (``*.tar``), a text file that
+            lists images, absolute or relative to its own folder, or several of all these.
 
     Raises:
-        UserError: A split's data set does not follow.
+        UserError: A split's data set does not follow, or several are given to one that has
+            labels.
     """
+    root, *more = [data] if isinstance(data, str) else data
     dataset = _innermost((cfg.get('train_dataloader') or {}).get('dataset'))
+    if more:
+        if not _is_unlabeled(dataset):
+            raise UserError(
+                f'--data {root} {" ".join(more)}: only pre-training on images without labels takes '
+                'several folders.'
+            )
+        dataset.data_root = [root, *more]
+        dataset.pop('ann_file', None)
+        return
     if dataset is not None and cfg.get('default_scope') == 'dense_ssl':  # pre-training
         if osp.isfile(root) and not root.endswith('.tar'):
             dataset.ann_file, root = osp.abspath(root), osp.dirname(osp.abspath(root))
@@ -60,6 +74,12 @@ def set_data(cfg: Config, root: str) -> None:
             )
         if cfg.get(f'{split}_evaluator'):
             _replace(cfg[f'{split}_evaluator'], old, root)
+
+
+def _is_unlabeled(dataset: Optional[dict]) -> bool:
+    kind = (dataset or {}).get('type')
+    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
+    return isinstance(kind, type) and issubclass(kind, UnlabeledImages)
 
 
 def _innermost(dataset: Optional[dict]) -> Optional[dict]:
