@@ -9,7 +9,7 @@ from dense_ssl.cli.arguments import test_parser
 from dense_ssl.cli.build import build_config, build_runner, require_test_loop
 from dense_ssl.cli.clean_errors import clean_errors
 from dense_ssl.errors import MissingFile
-from dense_ssl.finetune.run import print_metrics
+from dense_ssl.finetune.run import prepare_test, print_metrics
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
             raise MissingFile(f'no checkpoint file {args.checkpoint}')
         cfg = build_config(args)
         require_test_loop(cfg, args.config)
-        cfg.load_from, cfg.resume = args.checkpoint, False
+        prepare_test(cfg, args.checkpoint)
         runner = build_runner(cfg)
         if args.out and args.out_item == 'pred':
             runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))

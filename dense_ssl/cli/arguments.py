@@ -99,6 +99,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '(*.tar), or several of such; else the root of data laid out as the config wants them',
     )
     parser.add_argument('--view-size', type=int, metavar='N', help='pixels of a view, pre-training')
+    parser.add_argument(
+        '--channels',
+        type=int,
+        metavar='N',
+        help='bands of the images, where they are not RGB: 1 for gray, more of TIFF files or .npy',
+    )
     parser.add_argument('--batch-size', type=int, metavar='N', help='images per process and step')
     parser.add_argument(
         '--workers', type=int, metavar='N', help='data-loading processes of each loader'

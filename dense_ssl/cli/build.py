@@ -10,13 +10,16 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
+from dense_ssl.config_tree import type_name
 from dense_ssl.errors import MissingFile, UserError
 from dense_ssl.finetune.absent_metrics import leave_out_absent_metrics
 from dense_ssl.finetune.data import use_labels
+from dense_ssl.finetune.data.named import check_named_labels
 from dense_ssl.finetune.edits import set_crop, set_scale
 from dense_ssl.finetune.small import make_small
 
 from . import edits
+from .channels import measure_bands, set_channels
 from .config import load_config
 from .options import flatten, merge_options
 from .schedule import fit_cosines, set_length, whole_cosines
@@ -57,9 +60,12 @@ def build_config(args: argparse.Namespace) -> Config:
         import_modules_from_strings(**cfg.custom_imports)
     fit_cosines(cfg, whole, options)
     edits.set_white_level(cfg)
+    measure_bands(cfg)
     if any(key.lstrip('+') == 'model.queue_len' for key in options):
         _keep_queue(cfg)
     leave_out_absent_metrics(cfg)
+    if not any(vars(args).get(name, True) for name in ('coco_ann', 'seg_data', 'image_folder')):
+        check_named_labels(cfg)
     return cfg
 
 
@@ -115,6 +121,7 @@ def _apply(cfg: Config, args: argparse.Namespace) -> None:
     for name, change in (
         ('data', edits.set_data),
         ('view_size', edits.set_view_size),
+        ('channels', set_channels),
         ('batch_size', edits.set_batch_size if 'amp' in given else edits.set_test_batch_size),
         ('workers', edits.set_workers),
     ):
@@ -129,7 +136,7 @@ def _apply(cfg: Config, args: argparse.Namespace) -> None:
 def _keep_queue(cfg: Config) -> None:
     """A queue of the user's own length is not shortened."""
     hooks = list(cfg.get('custom_hooks') or [])
-    if not any(str(h['type']).endswith(('FitCheckHook', 'QueueLengthHook')) for h in hooks):
+    if not any(type_name(h) in ('FitCheckHook', 'QueueLengthHook') for h in hooks):
         cfg.custom_hooks = [*hooks, dict(type='dense_ssl.FitCheckHook', long_queue='error')]
 
 

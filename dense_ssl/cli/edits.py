@@ -8,6 +8,7 @@ from typing import Any, Optional, Union
 import torch
 from mmengine.config import Config, ConfigDict
 
+from dense_ssl.config_tree import type_name
 from dense_ssl.datasets import UnlabeledImages
 from dense_ssl.engine.runner import checkpointed_stages
 from dense_ssl.errors import MissingFile, UserError
@@ -18,6 +19,7 @@ __all__ = [
     'SPLITS',
     'add_tensorboard',
     'auto_scale_lr',
+    'is_unlabeled',
     'set_accumulation',
     'set_amp',
     'set_batch_size',
@@ -46,9 +48,16 @@ def set_data(cfg: Config, data: Union[str, Sequence[str]]) -> None:
             labels.
     """
     root, *more = [data] if isinstance(data, str) else data
-    dataset = _innermost((cfg.get('train_dataloader') or {}).get('dataset'))
+    sources = _sources(cfg)
+    dataset = sources[0] if sources else None
+    if len(sources) > 1 and cfg.get('default_scope') == 'dense_ssl':
+        raise UserError(
+            f'--data: this config joins {len(sources)} data sets, and which is meant is not clear. '
+            'Images without labels need no joining: give all folders to one UnlabeledImages, '
+            "data_root=['a', 'b'], or by --data a b."
+        )
     if more:
-        if not _is_unlabeled(dataset):
+        if not is_unlabeled(dataset):
             raise UserError(
                 f'--data {root} {" ".join(more)}: only pre-training on images without labels takes '
                 'several folders.'
@@ -76,16 +85,22 @@ def set_data(cfg: Config, data: Union[str, Sequence[str]]) -> None:
             _replace(cfg[f'{split}_evaluator'], old, root)
 
 
-def _is_unlabeled(dataset: Optional[dict]) -> bool:
+def is_unlabeled(dataset: Optional[dict]) -> bool:
+    """Whether it is the config of images without labels."""
     kind = (dataset or {}).get('type')
     kind = DATASETS.get(kind) if isinstance(kind, str) else kind
     return isinstance(kind, type) and issubclass(kind, UnlabeledImages)
 
 
-def _innermost(dataset: Optional[dict]) -> Optional[dict]:
-    while dataset is not None and dataset.get('dataset') is not None:  # e.g. RepeatDataset
-        dataset = dataset['dataset']
-    return dataset
+def _sources(cfg: Config) -> list[dict]:
+    """The training data sets inside of those that repeat or join others."""
+
+    def inside(dataset: Optional[dict]) -> list[dict]:
+        inner = [(dataset or {}).get('dataset'), *((dataset or {}).get('datasets') or ())]
+        found = [source for each in inner if each is not None for source in inside(each)]
+        return found or [dataset] * (dataset is not None)
+
+    return inside((cfg.get('train_dataloader') or {}).get('dataset'))
 
 
 def _replace(node: Any, old: str, new: str) -> int:
@@ -115,8 +130,8 @@ def set_view_size(cfg: Config, size: int) -> None:
     """
     if not isinstance(size, int) or size < 1:
         raise UserError(f'--view-size {size}: a number of pixels is needed, e.g. --view-size 96')
-    dataset = _innermost((cfg.get('train_dataloader') or {}).get('dataset')) or {}
-    views = [step for step in dataset.get('pipeline') or () if step['type'] == 'GeometricMultiView']
+    steps = [s for source in _sources(cfg) for s in source.get('pipeline') or ()]
+    views = [step for step in steps if type_name(step) == 'GeometricMultiView']
     if not views:
         raise UserError(
             '--view-size: the training pipeline has no GeometricMultiView. A detector takes '
@@ -175,7 +190,7 @@ def set_workers(cfg: Config, workers: int) -> None:
 def set_white_level(cfg: Config) -> None:
     """Hand ``white_level`` on to pre-training's data sets; fine-tuning reads it itself."""
     for node in dicts(cfg.get('train_dataloader')) if 'white_level' in cfg else ():
-        if str(node.get('type')).endswith('UnlabeledImages'):
+        if is_unlabeled(node):
             node.setdefault('white_level', cfg.white_level)
 
 
@@ -253,7 +268,7 @@ def add_tensorboard(cfg: Config) -> None:
         ) from None
     visualizer = ConfigDict(cfg.get('visualizer') or dict(type='UniversalVisualizer'))
     backends = list(visualizer.get('vis_backends') or [dict(type='LocalVisBackend')])
-    if all(b['type'] != 'TensorboardVisBackend' for b in backends):
+    if all(type_name(b) != 'TensorboardVisBackend' for b in backends):
         backends.append(dict(type='TensorboardVisBackend'))
     visualizer.vis_backends = backends
     cfg.visualizer = visualizer

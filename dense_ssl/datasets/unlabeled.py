@@ -13,6 +13,7 @@ from mmpretrain.datasets import CustomDataset
 from dense_ssl.errors import UserError
 from dense_ssl.registry import DATASETS
 
+from .band_reading import EXTENSION as BANDS
 from .image_listing import EXTENSIONS, find_images, once, read_list
 from .image_reading import UnreadableImage
 from .packed import is_pack, list_pack, open_pack
@@ -118,13 +119,18 @@ class UnlabeledImages(CustomDataset):
         self.verify = verify
         self.min_size = min_size
         self.white_level = white_level
+        pipeline = build_transforms(pipeline)
+        loading = [step for step in pipeline if isinstance(step, LoadRGBImage)]
+        self.channels = loading[0].channels if loading else 3
+        if self.channels != 3:
+            extensions = (*extensions, BANDS)
         self._unreadable: Optional[torch.Tensor] = None
         super().__init__(
             data_root=self.roots[0] if len(roots) == 1 else self.roots,
             ann_file=ann_file,
             with_label=False,
             extensions=extensions,
-            pipeline=build_transforms(pipeline),
+            pipeline=pipeline,
             lazy_init=lazy_init,
             **kwargs,
         )
@@ -172,7 +178,7 @@ class UnlabeledImages(CustomDataset):
         ]
         if loading:
             paths = [self.get_data_info(i)['img_path'] for i in sample(len(self), HEADERS)]
-            levels = find_levels(self.white_level, paths, self.where)
+            levels = find_levels(self.white_level, paths, self.where, self.channels)
             for step in loading:
                 step.levels = levels
 
@@ -234,7 +240,7 @@ class UnlabeledImages(CustomDataset):
             return
         indices = sample(number, limit)
         paths = [self.get_data_info(i)['img_path'] for i in indices]
-        results = check_images(paths)
+        results = check_images(paths, self.channels)
         bad = [(i, r) for i, r in zip(indices, results) if isinstance(r, UnreadableImage)]
         if bad and self.max_unreadable_fraction == 0:
             raise UnreadableImage(

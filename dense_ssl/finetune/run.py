@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 
+from dense_ssl.config_tree import type_name
 from dense_ssl.engine.runner import DenseRunner
 from dense_ssl.engine.work_folder import newest_readable
 from dense_ssl.errors import TransferError
@@ -18,6 +19,7 @@ from dense_ssl.files import write_atomically
 from dense_ssl.transfer import HOOK_TYPE
 from dense_ssl.transfer.importers import read_any
 
+from .bands import take_normalization
 from .check import check_transfer
 from .data.paths import check_data_exist
 from .reading import read_alike
@@ -56,6 +58,8 @@ def fine_tune(
         TransferError: The checkpoint does not fit, or data are not there.
     """
     options = dict(parts=parts, network=network, backbone_prefix=backbone_prefix)
+    if cfg.get('channels', 3) != 3 and checkpoint != RANDOM:
+        take_normalization(cfg, read_any(checkpoint).meta)
     if cfg.get('load_from') and not cfg.get('resume'):
         raise TransferError(
             f'both a start ({checkpoint}) and load_from ({cfg.load_from}) were given: choose one.'
@@ -109,9 +113,16 @@ def test(cfg: Config, checkpoint: str) -> dict[str, float]:
     Raises:
         TransferError: A key is missing, unexpected or of a wrong shape.
     """
-    cfg.load_from, cfg.resume = checkpoint, False
-    read_alike(cfg, 'test')
+    prepare_test(cfg, checkpoint)
     return DenseRunner.from_cfg(cfg).test()
+
+
+def prepare_test(cfg: Config, checkpoint: str) -> None:
+    """Let a config's test loop read what training read, and load the checkpoint, in place."""
+    cfg.load_from, cfg.resume = checkpoint, False
+    if cfg.get('channels', 3) != 3:
+        take_normalization(cfg, read_any(checkpoint).meta)
+    read_alike(cfg, 'test')
 
 
 def print_metrics(metrics: dict[str, float], work_dir: str) -> None:
@@ -134,7 +145,7 @@ def _nothing_found(cfg: Config) -> dict[str, float]:
         for evaluator in (
             cfg.val_evaluator if isinstance(cfg.val_evaluator, list) else [cfg.val_evaluator]
         )
-        if str(evaluator.type).endswith('CocoMetric')
+        if type_name(evaluator).endswith('CocoMetric')
         for kind in ([evaluator.metric] if isinstance(evaluator.metric, str) else evaluator.metric)
     ]
     if kinds:

@@ -4,7 +4,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from dense_ssl.config_tree import dicts
+from dense_ssl.config_tree import dicts, type_name
 from dense_ssl.errors import TransferError
 
 _WIDTHS = (
@@ -30,10 +30,10 @@ def make_small(cfg: Config, width: int, depth: int = 18) -> None:
     if width < 8:
         raise TransferError(f'--small wants 8 channels or more, got {width}.')
     model = cfg.model
-    if model.backbone.get('type') != 'ResNet':
+    if type_name(model.backbone) != 'ResNet':
         raise TransferError(
             f'{cfg.filename}: --small knows ResNet backbones only, this is '
-            f'{model.backbone.get("type")}.'
+            f'{type_name(model.backbone)}.'
         )
     model.backbone.depth = depth
     # Channels of the four stages.
@@ -51,7 +51,7 @@ def make_small(cfg: Config, width: int, depth: int = 18) -> None:
         model.neck.in_channels = [stages[stage] for stage in used]
     if model.get('roi_head', {}).get('shared_head'):
         _narrow_c4(model, depth, stages)
-    if model.type == 'ImageClassifier':
+    if type_name(model) == 'ImageClassifier':
         model.head.in_channels = stages[-1]
     for node in dicts([model.get('train_cfg'), model.get('test_cfg')]):
         _limit(node)
