@@ -136,7 +136,7 @@ def _apply(cfg: Config, args: argparse.Namespace) -> None:
 def _keep_queue(cfg: Config) -> None:
     """A queue of the user's own length is not shortened."""
     hooks = list(cfg.get('custom_hooks') or [])
-    if not any(type_name(h) in ('FitCheckHook', 'QueueLengthHook') for h in hooks):
+    if not any(type_name(h).endswith(('FitCheckHook', 'QueueLengthHook')) for h in hooks):
         cfg.custom_hooks = [*hooks, dict(type='dense_ssl.FitCheckHook', long_queue='error')]
 
 

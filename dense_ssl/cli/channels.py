@@ -35,9 +35,9 @@ def set_channels(cfg: Config, channels: int) -> None:
             preprocessor[key] = False
     for node in dicts([cfg.get(f'{split}_dataloader') for split in SPLITS]):
         kind = type_name(node)
-        if kind == 'LoadRGBImage':
+        if kind.endswith('LoadRGBImage'):
             node.channels = channels
-        elif kind in ('RandomColor', 'RandomColour'):
+        elif kind.endswith(('RandomColor', 'RandomColour')):
             for key in ('grey_prob', 'grayscale_prob'):
                 node.pop(key, None)
             node.update(saturation=0.0, hue=0.0, grayscale_prob=0.0)

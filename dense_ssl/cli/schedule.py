@@ -128,7 +128,7 @@ def _intervals(cfg: Config, unit: str, new: int) -> None:
     if hooks.get('logger'):
         hooks['logger']['interval'] = max(1, min(hooks['logger'].get('interval', 50), new // 10))
     for hook in cfg.get('custom_hooks') or []:
-        if type_name(hook) == 'PreciseBatchNormHook':
+        if type_name(hook).endswith('PreciseBatchNormHook'):
             # A twentieth of the run; of fewer than 20 the running average is better.
             count = min(hook['iterations'], new // 20)
             hook['iterations'] = count if count >= 20 else 0

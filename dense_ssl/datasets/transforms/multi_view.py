@@ -81,7 +81,7 @@ class GeometricMultiView(MultiView):
 
     def _with_size(self, pipeline: list) -> list:
         for step in pipeline:
-            if not (isinstance(step, dict) and type_name(step) == CROP):
+            if not (isinstance(step, dict) and type_name(step).endswith(CROP)):
                 continue
             step.setdefault('scale', self.view_size)
             if step['scale'] is None:

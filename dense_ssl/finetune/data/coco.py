@@ -122,13 +122,18 @@ def use_coco_data(
     _say_what_counts(val, val_ann, 'evaluated')
 
 
-def check_named_annotations(cfg: Config, split: str, path: str, images: str) -> str:
+def check_named_annotations(
+    cfg: Config, split: str, path: str, images: str, may_be_bare: bool = False
+) -> str:
     """Check annotations that a config names, as :func:`use_coco_data` checks others.
 
     Returns:
         The file to read instead, where something was changed or left out, or ''.
     """
-    content, rewritten = read_annotations(path, images)
+    content, rewritten = read_annotations(path, images, may_be_bare)
+    if not content.get('annotations'):  # COCO's test images, or images for semi-supervision
+        print_log(f'{path} has no annotations to check.', 'current')
+        return ''
     if wants_masks(cfg) and not _have_masks(content):
         drop_masks(cfg)
     _make_room(cfg, content)
@@ -152,8 +157,8 @@ def _make_room(cfg: Config, *contents: dict) -> None:
         )
 
 
-def read_annotations(path: str, images: str) -> tuple[dict, bool]:
-    """Read and check a COCO instances file.
+def read_annotations(path: str, images: str, may_be_bare: bool = False) -> tuple[dict, bool]:
+    """Read and check a COCO instances file; with ``may_be_bare`` also one without annotations.
 
     Returns:
         The content with the objects that count, and whether it differs from
@@ -171,6 +176,8 @@ def read_annotations(path: str, images: str) -> tuple[dict, bool]:
             content = json.load(file)
     except (ValueError, UnicodeDecodeError) as error:
         raise TransferError(f'{path} is not JSON: {error}') from error
+    if may_be_bare and isinstance(content, dict) and not content.get('annotations'):
+        return content, False
     for key in ('images', 'annotations', 'categories'):
         if not isinstance(content, dict) or not content.get(key):
             raise TransferError(

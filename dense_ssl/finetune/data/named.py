@@ -4,7 +4,7 @@ import os.path as osp
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
-from mmengine.registry import DATASETS, init_default_scope
+from mmengine.registry import DATASETS, DefaultScope
 
 from dense_ssl.config_tree import dicts
 
@@ -25,8 +25,12 @@ def check_named_labels(cfg: Config) -> None:
     Raises:
         TransferError: Names the file and what is wrong with it.
     """
-    init_default_scope(cfg.get('default_scope') or 'mmengine')
-    seen: dict[tuple, Any] = {}
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmengine'):
+        _check(cfg)
+
+
+def _check(cfg: Config) -> None:
+    seen: dict[str, Any] = {}
     for split in SPLITS:
         loader = cfg.get(f'{split}_dataloader')
         for node in dicts(loader.dataset if loader else None):
@@ -35,7 +39,9 @@ def check_named_labels(cfg: Config) -> None:
                 with DATASETS.switch_scope_and_registry(None) as registry:
                     kind = registry.get(kind)
             names = {base.__name__ for base in getattr(kind, '__mro__', ())}
-            if names & {'CocoDataset', 'BaseSegDataset'} and '://' not in str(node):
+            if 'CocoPanopticDataset' in names or '://' in str(node):
+                continue
+            if names & {'CocoDataset', 'BaseSegDataset'}:
                 check = _check_coco if 'CocoDataset' in names else check_named_maps
                 key = repr((node.get('data_root'), node.get('ann_file'), node.get('data_prefix')))
                 if key not in seen:
@@ -51,7 +57,8 @@ def _check_coco(cfg: Config, split: str, node: ConfigDict) -> str:
     images = osp.join(root, (node.get('data_prefix') or {}).get('img') or '')
     if not (osp.isfile(path) and osp.isdir(images)):
         return ''
-    copy = check_named_annotations(cfg, split, path, images)
+    may_be_bare = split != 'train' or not (node.get('filter_cfg') or {}).get('filter_empty_gt')
+    copy = check_named_annotations(cfg, split, path, images, may_be_bare)
     for name in ('val_evaluator', 'test_evaluator') if copy else ():
         for evaluator in dicts(cfg.get(name)):
             if evaluator.get('ann_file') and osp.abspath(evaluator.ann_file) == osp.abspath(path):
