@@ -125,8 +125,8 @@ def test_parts_of_joined_data_are_looked_at(tmp_path):
     a, b = (
         UnlabeledImages(str(tmp_path / name), pipeline=[dict(type='LoadRGBImage')]) for name in 'ab'
     )
-    data = ConcatDataset([RepeatDataset(a, 3), b])
-    assert _parts(data) == [a, b]
+    assert _parts(ConcatDataset([a, b, a])) == [a, b]
+    assert _parts(RepeatDataset(a, 3)) == [a]
     with pytest.raises(UserError, match='1023.*4095.*white_level'):
         _check_levels([a, b])
     _check_levels([a, a])

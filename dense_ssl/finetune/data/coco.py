@@ -282,7 +282,7 @@ def _check_images(path: str, content: dict, images: str) -> bool:
     return any(changed)
 
 
-def _check_image_sizes(path: str, content: dict, folder: str, channels: int) -> None:
+def _check_image_sizes(path: str, content: dict, folder: str, channels: int = 3) -> None:
     """Open every image: boxes lie elsewhere where it has another size, upright, than is said."""
     files = [Path(folder, image['file_name']) for image in content['images']]
     sizes = image_sizes(files, channels)
