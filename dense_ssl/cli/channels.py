@@ -17,7 +17,7 @@ __all__ = ['measure_bands', 'set_channels']
 def set_channels(cfg: Config, channels: int) -> None:
     """Read, change and take in ``channels`` bands in place of RGB, in place.
 
-    Mean and standard deviation of the config do not fit them: :func:`measure_bands` sets others.
+    Mean and standard deviation of RGB do not fit them: :func:`measure_bands` sets others.
     """
     if not isinstance(channels, int) or channels < 1:
         raise UserError(f'--channels {channels}: give a number of bands, 1 or more.')
@@ -29,7 +29,8 @@ def set_channels(cfg: Config, channels: int) -> None:
     cfg.model.backbone.in_channels = channels
     cfg.setdefault('data_preprocessor', ConfigDict())
     preprocessor = cfg.model.get('data_preprocessor') or cfg.data_preprocessor
-    preprocessor.update(mean=None, std=None)
+    if len(preprocessor.get('mean') or ()) != channels:
+        preprocessor.update(mean=None, std=None)
     for key in ('bgr_to_rgb', 'rgb_to_bgr', 'to_rgb'):
         if key in preprocessor:
             preprocessor[key] = False
