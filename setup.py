@@ -12,6 +12,9 @@ from setuptools.command.editable_wheel import editable_wheel
 
 ROOT = Path(__file__).resolve().parent
 MIM_ITEMS = ('configs', 'tools', 'model-index.yml')
+# Beside the package: see dense_ssl/start.py. A half removed installation must not disturb Python.
+START = '_dense_ssl_start'
+PTH = f'import sys; exec("try:\\n import {START}\\nexcept Exception:\\n pass")\n'
 
 
 def requirements(*names):
@@ -59,13 +62,20 @@ def copy_mim(mim, items=MIM_ITEMS):
             shutil.copy2(source, target)
 
 
+def copy_start(site):
+    shutil.copy2(ROOT / 'dense_ssl' / 'start.py', site / f'{START}.py')
+    (site / 'dense_ssl.pth').write_text(PTH)
+
+
 class BuildWithMim(build_py):
     """Copies into the build folder only: the source tree stays as it is."""
 
     def run(self):
         super().run()
         if getattr(self, 'editable_mode', False):
+            copy_start(Path(self.get_finalized_command('install').install_lib))
             return
+        copy_start(Path(self.build_lib))
         mim = Path(self.build_lib) / 'dense_ssl' / '.mim'
         shutil.rmtree(mim, ignore_errors=True)
         mim.mkdir(parents=True)

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-__all__ = ['COLOR_PARAMS', 'JITTER']
+from .errors import UserError
+
+__all__ = ['COLOR_PARAMS', 'JITTER', 'check_bands_have']
 
 #: Operations of the jitter; their places are their numbers.
 JITTER = ('brightness', 'contrast', 'saturation', 'hue')
@@ -17,3 +19,12 @@ COLOR_PARAMS = np.dtype(
         ('solarize_threshold', np.float32),  # infinite: inverts nothing
     ]
 )
+
+
+def check_bands_have(grayscale: bool, *jitter: str) -> None:
+    """Raise UserError where that is asked of other than three bands which only RGB has."""
+    if grayscale or {'saturation', 'hue'} & {*jitter}:
+        raise UserError(
+            'saturation, hue and grayscale are for RGB: set them to 0 in RandomColor for images of '
+            'another number of bands (--channels does)'
+        )

@@ -5,7 +5,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-__all__ = ['dicts', 'walk']
+__all__ = ['dicts', 'type_name', 'walk']
 
 
 def walk(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:
@@ -23,3 +23,9 @@ def walk(node: Any, path: str = '') -> Iterator[tuple[str, Any]]:
 def dicts(node: Any) -> Iterator[ConfigDict]:
     """Every dict of a config, outermost first."""
     return (part for _, part in walk(node) if isinstance(part, dict))
+
+
+def type_name(node: dict) -> str:
+    """The last name of its ``type``, which is a class in new-style configs; '' without one."""
+    kind: Any = node.get('type', '')
+    return str(getattr(kind, '__name__', kind)).rpartition('.')[2]

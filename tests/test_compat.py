@@ -102,7 +102,7 @@ def test_hub_reads_our_configs():
     from mmengine.hub import get_config
 
     cfg = get_config('dense_ssl::densecl/densecl_resnet50_8xb32-coslr-200e_in1k.py')
-    assert cfg.model.type == 'DenseCL'
+    assert cfg.model.type == 'dense_ssl.DenseCL'
 
 
 def test_imports_without_mmdet_and_mmseg():

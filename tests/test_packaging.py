@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -16,17 +17,22 @@ def run(*command, **kwargs):
     return done.stdout
 
 
-@pytest.fixture(scope='module')
-def wheel(tmp_path_factory):
-    """A wheel built from a copy of the files that are in version control."""
-    source = tmp_path_factory.mktemp('source')
+def copy_source(to):
+    """The files that are in version control, or may yet be."""
     names = run(
         'git', 'ls-files', '-z', '--cached', '--others', '--exclude-standard', cwd=ROOT
     ).split('\0')
     for name in filter(None, names):
         if (ROOT / name).is_file():
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            (source / name).write_bytes((ROOT / name).read_bytes())
+            (to / name).parent.mkdir(parents=True, exist_ok=True)
+            (to / name).write_bytes((ROOT / name).read_bytes())
+    return to
+
+
+@pytest.fixture(scope='module')
+def wheel(tmp_path_factory):
+    """A wheel built from a copy of the sources."""
+    source = copy_source(tmp_path_factory.mktemp('source'))
     folder = tmp_path_factory.mktemp('wheel')
     run(
         sys.executable,
@@ -83,6 +89,36 @@ def test_configs_resolve_from_an_installed_wheel(wheel, tmp_path):
         "assert cfg.default_scope == 'dense_ssl'\n"
     )
     run(sys.executable, '-c', code, cwd=tmp_path, env={**os.environ, 'PYTHONPATH': str(target)})
+
+
+@pytest.mark.parametrize('kind', ['wheel', 'editable'])
+def test_tools_that_never_import_us_know_our_config_paths(wheel, kind, tmp_path):
+    run(sys.executable, '-m', 'venv', '--without-pip', tmp_path / 'venv')
+    python = tmp_path / 'venv/bin/python'
+    where = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    site, outer = (Path(run(p, '-c', where).strip()) for p in (python, sys.executable))
+    (site / 'zz_outer.pth').write_text(f'{outer}\n')  # mmengine and all that it needs
+    what = [wheel] if kind == 'wheel' else ['-e', copy_source(tmp_path / 'source')]
+    pip = (sys.executable, '-m', 'pip', '--python', python)
+    run(*pip, 'install', '--no-deps', '--no-index', '--no-build-isolation', *what)
+    (tmp_path / 'cfg.py').write_text("_base_ = 'dense_ssl::_base_/default_runtime.py'")
+    code = (
+        'import sys\n'
+        "assert '_dense_ssl_start' in sys.modules and 'dense_ssl' not in sys.modules\n"
+        "assert 'mmengine' not in sys.modules\n"
+        'from mmengine.config import Config\n'
+        "assert Config.fromfile('cfg.py').default_scope == 'dense_ssl'\n"
+        f"assert sys.modules['dense_ssl'].__file__.startswith({str(tmp_path)!r})\n"
+    )
+    env = {k: v for k, v in os.environ.items() if k != 'PYTHONPATH'}
+    run(python, '-c', code, cwd=tmp_path, env=env)
+
+    (site / '_dense_ssl_start.py').unlink()  # half removed
+    shutil.rmtree(site / '__pycache__')
+    done = subprocess.run([python, '-c', ''], capture_output=True, text=True, env=env)
+    assert done.returncode == 0 and not done.stderr
+    run(*pip, 'uninstall', '-y', 'dense_ssl')
+    assert not [p.name for p in site.iterdir() if 'dense_ssl' in p.name]
 
 
 def test_model_index_lists_metafiles_with_existing_configs():

@@ -255,7 +255,7 @@ GRIDS = {
 def test_real_sizes_fit_together(name):
     """The configured networks on tensors of full size without numbers."""
     cfg = load(name)
-    if cfg.model.type == 'DenseCL':
+    if cfg.model.type == 'dense_ssl.DenseCL':
         return
     with DefaultScope.overwrite_default_scope('dense_ssl'):
         model = MODELS.build(cfg.model).to('meta')

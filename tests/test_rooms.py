@@ -17,6 +17,7 @@ FLOOR = {
     'former',
     'modules',
     'registry',
+    'start',
     'tables',
     'version',
 }

@@ -1,6 +1,8 @@
 """The arguments of all tools: the same word means the same everywhere."""
 
 import argparse
+import itertools
+import sys
 from typing import Optional
 
 from .options import OptionAction
@@ -15,9 +17,24 @@ __all__ = [
 ]
 
 
+class _Parser(argparse.ArgumentParser):
+    """Lets the config follow ``--data DIR``, which would take it for one more folder."""
+
+    def parse_known_args(self, args=None, namespace=None):
+        args = list(sys.argv[1:] if args is None else args)
+        start = args.index('--data') + 2 if '--data' in args else len(args)
+        words = list(itertools.takewhile(lambda word: word[:1] != '-', args[start:]))
+        configs = [w.endswith(('.py', '.json', '.yaml', '.yml')) or '::' in w for w in words]
+        if any(configs):
+            start += configs.index(True)
+            end = start + len(words) - configs.index(True)
+            args = args[start:end] + args[:start] + args[end:]
+        return super().parse_known_args(args, namespace)
+
+
 def train_parser(description: Optional[str] = None) -> argparse.ArgumentParser:
     """Arguments of tools/train.py."""
-    parser = argparse.ArgumentParser(description=description)
+    parser = _Parser(description=description)
     add_arguments(parser)
     _add_training_arguments(parser)
     parser.add_argument(
@@ -65,7 +82,7 @@ def train_parser(description: Optional[str] = None) -> argparse.ArgumentParser:
 
 def finetune_parser(description: Optional[str] = None) -> argparse.ArgumentParser:
     """Arguments of tools/finetune.py."""
-    parser = argparse.ArgumentParser(description=description)
+    parser = _Parser(description=description)
     add_arguments(parser)
     _add_training_arguments(parser)
     parser.add_argument(
@@ -87,7 +104,7 @@ def finetune_parser(description: Optional[str] = None) -> argparse.ArgumentParse
 
 def test_parser(description: Optional[str] = None) -> argparse.ArgumentParser:
     """Arguments of tools/test.py."""
-    parser = argparse.ArgumentParser(description=description)
+    parser = _Parser(description=description)
     add_arguments(parser)
     parser.add_argument('checkpoint', help='checkpoint of the model that the config describes')
     add_label_arguments(parser)
@@ -104,11 +121,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--work-dir', help='folder for logs, checkpoints and results')
     parser.add_argument(
         '--data',
+        nargs='+',
         metavar='DIR',
         help='where the data lie: for pre-training a folder of images, a list of them or a pack '
-        '(*.tar); else the root of data laid out as the config wants them',
+        '(*.tar), or several of such; else the root of data laid out as the config wants them',
     )
     parser.add_argument('--view-size', type=int, metavar='N', help='pixels of a view, pre-training')
+    parser.add_argument(
+        '--channels',
+        type=int,
+        metavar='N',
+        help='bands of the images, where they are not RGB: 1 for gray, more of TIFF files or .npy',
+    )
     parser.add_argument('--batch-size', type=int, metavar='N', help='images per process and step')
     parser.add_argument(
         '--workers', type=int, metavar='N', help='data-loading processes of each loader'

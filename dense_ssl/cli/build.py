@@ -10,14 +10,17 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from mmengine.utils import import_modules_from_strings
 
+from dense_ssl.config_tree import type_name
 from dense_ssl.errors import MissingFile, UserError
 from dense_ssl.finetune.absent_metrics import leave_out_absent_metrics
 from dense_ssl.finetune.data import use_labels
 from dense_ssl.finetune.data.label_maps import parse_classes, read_layout
+from dense_ssl.finetune.data.named import check_named_labels
 from dense_ssl.finetune.edits import set_crop, set_scale
 from dense_ssl.finetune.small import make_small
 
 from . import flags
+from .channels import measure_bands, set_channels
 from .config import load_config
 from .options import flatten, merge_options
 from .schedule import fit_cosines, set_length, whole_cosines
@@ -65,9 +68,12 @@ def build_config(args: argparse.Namespace) -> Config:
         import_modules_from_strings(**cfg.custom_imports)
     fit_cosines(cfg, whole, options)
     flags.set_white_level(cfg)
+    measure_bands(cfg)
     if any(key.lstrip('+') == 'model.queue_len' for key in options):
         _keep_queue(cfg)
     leave_out_absent_metrics(cfg)
+    if not any(vars(args).get(name, True) for name in ('coco_ann', 'seg_data', 'image_folder')):
+        check_named_labels(cfg)
     return cfg
 
 
@@ -123,6 +129,7 @@ def _apply(cfg: Config, args: argparse.Namespace) -> None:
     for name, change in (
         ('data', flags.set_data),
         ('view_size', flags.set_view_size),
+        ('channels', set_channels),
         ('batch_size', flags.set_batch_size if 'amp' in given else flags.set_test_batch_size),
         ('workers', flags.set_workers),
     ):
@@ -137,7 +144,7 @@ def _apply(cfg: Config, args: argparse.Namespace) -> None:
 def _keep_queue(cfg: Config) -> None:
     """A queue of the user's own length is not shortened."""
     hooks = list(cfg.get('custom_hooks') or [])
-    if not any(str(h['type']).endswith(('FitCheckHook', 'QueueLengthHook')) for h in hooks):
+    if not any(type_name(h).endswith(('FitCheckHook', 'QueueLengthHook')) for h in hooks):
         cfg.custom_hooks = [*hooks, dict(type='dense_ssl.FitCheckHook', long_queue='error')]
 
 

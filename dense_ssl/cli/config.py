@@ -55,6 +55,11 @@ def load_config(path: str) -> Config:
     except Exception as error:  # whatever a config, being code, raises
         raise UserError(f'config {path} cannot be read: {type(error).__name__}: {error}') from error
     _check_top_level(cfg)
+    if cfg.get('default_scope') is None:  # new-style configs name classes
+        kind = (cfg.get('model') or {}).get('type')
+        scope = getattr(kind, '__module__', '').partition('.')[0]
+        if scope in ('dense_ssl', 'mmpretrain', 'mmdet', 'mmseg'):
+            cfg.default_scope = scope
     return cfg
 
 

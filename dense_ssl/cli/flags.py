@@ -2,19 +2,24 @@
 
 import math
 import os.path as osp
-from typing import Any, Optional
+from collections.abc import Sequence
+from typing import Any, Optional, Union
 
 import torch
 from mmengine.config import Config, ConfigDict
 
+from dense_ssl.config_tree import type_name
+from dense_ssl.datasets import UnlabeledImages
 from dense_ssl.engine.runner import checkpointed_stages
 from dense_ssl.errors import MissingFile, UserError
 from dense_ssl.finetune.edits import SPLITS, dicts
+from dense_ssl.registry import DATASETS
 
 __all__ = [
     'SPLITS',
     'add_tensorboard',
     'auto_scale_lr',
+    'is_unlabeled',
     'set_accumulation',
     'set_amp',
     'set_batch_size',
@@ -27,21 +32,39 @@ __all__ = [
 ]
 
 
-def set_data(cfg: Config, root: str) -> None:
-    """Point the data sets of all splits at ``root``, in place.
+def set_data(cfg: Config, data: Union[str, Sequence[str]]) -> None:
+    """Point the data sets of all splits at ``data``, in place.
 
     The config's ``data_root`` is replaced wherever a path of a data set or an evaluator begins
     with it; a config without this variable has it in its training data set.
 
     Args:
         cfg: Any mmengine config.
-        root: A folder; for a pre-training config also a pack (``*.tar``) or a text file that
-            lists images, absolute or relative to its own folder.
+        data: A folder; for a pre-training config also a pack (``*.tar``), a text file that
+            lists images, absolute or relative to its own folder, or several of all these.
 
     Raises:
-        UserError: A split's data set does not follow.
+        UserError: A split's data set does not follow, or several are given to one that has
+            labels.
     """
-    dataset = _innermost((cfg.get('train_dataloader') or {}).get('dataset'))
+    root, *more = [data] if isinstance(data, str) else data
+    sources = _sources(cfg)
+    dataset = sources[0] if sources else None
+    if len(sources) > 1 and cfg.get('default_scope') == 'dense_ssl':
+        raise UserError(
+            f'--data: this config joins {len(sources)} data sets, and which is meant is not clear. '
+            'Images without labels need no joining: give all folders to one UnlabeledImages, '
+            "data_root=['a', 'b'], or by --data a b."
+        )
+    if more:
+        if not is_unlabeled(dataset):
+            raise UserError(
+                f'--data {root} {" ".join(more)}: only pre-training on images without labels takes '
+                'several folders.'
+            )
+        dataset.data_root = [root, *more]
+        dataset.pop('ann_file', None)
+        return
     if dataset is not None and cfg.get('default_scope') == 'dense_ssl':  # pre-training
         if osp.isfile(root) and not root.endswith('.tar'):
             dataset.ann_file, root = osp.abspath(root), osp.dirname(osp.abspath(root))
@@ -62,10 +85,22 @@ def set_data(cfg: Config, root: str) -> None:
             _replace(cfg[f'{split}_evaluator'], old, root)
 
 
-def _innermost(dataset: Optional[ConfigDict]) -> Optional[ConfigDict]:
-    while dataset is not None and dataset.get('dataset') is not None:  # e.g. RepeatDataset
-        dataset = dataset['dataset']
-    return dataset
+def is_unlabeled(dataset: Optional[dict]) -> bool:
+    """Whether it is the config of images without labels."""
+    kind = (dataset or {}).get('type')
+    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
+    return isinstance(kind, type) and issubclass(kind, UnlabeledImages)
+
+
+def _sources(cfg: Config) -> list[dict]:
+    """The training data sets inside of those that repeat or join others."""
+
+    def inside(dataset: Optional[dict]) -> list[dict]:
+        inner = [(dataset or {}).get('dataset'), *((dataset or {}).get('datasets') or ())]
+        found = [source for each in inner if each is not None for source in inside(each)]
+        return found or [dataset] * (dataset is not None)
+
+    return inside((cfg.get('train_dataloader') or {}).get('dataset'))
 
 
 def _replace(node: Any, old: str, new: str) -> int:
@@ -95,8 +130,8 @@ def set_view_size(cfg: Config, size: int) -> None:
     """
     if not isinstance(size, int) or size < 1:
         raise UserError(f'--view-size {size}: a number of pixels is needed, e.g. --view-size 96')
-    dataset = _innermost((cfg.get('train_dataloader') or {}).get('dataset')) or {}
-    views = [step for step in dataset.get('pipeline') or () if step['type'] == 'GeometricMultiView']
+    steps = [s for source in _sources(cfg) for s in source.get('pipeline') or ()]
+    views = [step for step in steps if type_name(step) == 'GeometricMultiView']
     if not views:
         raise UserError(
             '--view-size: the training pipeline has no GeometricMultiView. A detector takes '
@@ -155,7 +190,7 @@ def set_workers(cfg: Config, workers: int) -> None:
 def set_white_level(cfg: Config) -> None:
     """Hand ``white_level`` on to pre-training's data sets; fine-tuning reads it itself."""
     for node in dicts(cfg.get('train_dataloader')) if 'white_level' in cfg else ():
-        if str(node.get('type')).endswith('UnlabeledImages'):
+        if is_unlabeled(node):
             node.setdefault('white_level', cfg.white_level)
 
 
@@ -233,7 +268,7 @@ def add_tensorboard(cfg: Config) -> None:
         ) from None
     visualizer = ConfigDict(cfg.get('visualizer') or dict(type='UniversalVisualizer'))
     backends = list(visualizer.get('vis_backends') or [dict(type='LocalVisBackend')])
-    if all(b['type'] != 'TensorboardVisBackend' for b in backends):
+    if all(type_name(b) != 'TensorboardVisBackend' for b in backends):
         backends.append(dict(type='TensorboardVisBackend'))
     visualizer.vis_backends = backends
     cfg.visualizer = visualizer

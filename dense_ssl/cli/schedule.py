@@ -4,6 +4,7 @@ from typing import Optional
 
 from mmengine.config import Config
 
+from dense_ssl.config_tree import type_name
 from dense_ssl.errors import UserError
 
 __all__ = ['set_length']
@@ -87,8 +88,7 @@ def _schedulers(cfg: Config) -> list:
 
 
 def _is_warm_up(s: dict, length: int) -> bool:
-    kind = getattr(s['type'], '__name__', s['type'])
-    return kind.split('.')[-1] in _WARM_UPS and not s.get('begin') and s.get('end', length) < length
+    return type_name(s) in _WARM_UPS and not s.get('begin') and s.get('end', length) < length
 
 
 def _fit(s: dict, old: int, new: int, warm_ups: set) -> None:
@@ -128,7 +128,7 @@ def _intervals(cfg: Config, unit: str, new: int) -> None:
     if hooks.get('logger'):
         hooks['logger']['interval'] = max(1, min(hooks['logger'].get('interval', 50), new // 10))
     for hook in cfg.get('custom_hooks') or []:
-        if str(hook['type']).endswith('PreciseBatchNormHook'):
+        if type_name(hook).endswith('PreciseBatchNormHook'):
             # A twentieth of the run; of fewer than 20 the running average is better.
             count = min(hook['iterations'], new // 20)
             hook['iterations'] = count if count >= 20 else 0

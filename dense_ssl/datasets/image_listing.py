@@ -4,13 +4,13 @@ import logging
 import os
 import os.path as osp
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from mmengine.logging import print_log
 
 from dense_ssl.errors import MissingFile, UserError
 
-__all__ = ['EXTENSIONS', 'find_images', 'read_list', 'say_found']
+__all__ = ['EXTENSIONS', 'find_images', 'once', 'read_list', 'say_found']
 
 EXTENSIONS = (
     *('.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.ppm', '.pgm', '.pbm', '.pnm'),
@@ -121,6 +121,30 @@ def find_images(root: str, extensions: Sequence[str] = EXTENSIONS) -> list[str]:
         )
     say_found(root, images, others)
     return sorted(images)
+
+
+def once(groups: Iterable[Sequence[str]]) -> list[str]:
+    """The paths of several folders and lists, without what an earlier one has; said in the log."""
+    paths: list[str] = []
+    seen: set[tuple[str, str]] = set()
+    folders: dict[str, str] = {}  # the real ones: links and overlaps lead to the same files
+    total = 0
+    for group in groups:
+        keys = []
+        for path in group:
+            folder, name = osp.split(path)
+            if folder not in folders:
+                folders[folder] = osp.realpath(folder)
+            keys.append((folders[folder], name))
+        paths += [path for path, key in zip(group, keys) if key not in seen]
+        total += len(group)
+        seen.update(keys)
+    print_log(
+        f'in all {len(paths)} images'
+        + f'; {total - len(paths)} are in several of these and taken once' * (total > len(paths)),
+        'current',
+    )
+    return paths
 
 
 def read_list(list_file: str, root: str) -> list[str]:

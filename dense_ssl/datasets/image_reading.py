@@ -30,8 +30,9 @@ __all__ = [
 
 #: What the endings of ``image_listing`` promise; Pillow's others stay closed.
 FORMATS = ('JPEG', 'PNG', 'BMP', 'DIB', 'PPM', 'TIFF', 'WEBP', 'GIF', 'JPEG2000')
-#: Black and white of pixels wider than 8 bits, by their kind: 'integer', 'float'.
-Levels = Mapping[str, tuple[float, float]]
+#: Black and white of pixels wider than 8 bits, by their kind: 'integer', 'float'; of many bands
+#: also a list each.
+Levels = Mapping[str, tuple[Any, Any]]
 
 _ORIENTATION = 0x0112
 _BITS, _BANDS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 277, 262, 339  # tags of TIFF
@@ -52,7 +53,7 @@ class MissingImage(UnreadableImage):
     """There is no such file: a list or a folder's name is wrong, not an image."""
 
 
-def _check_regular(path: str) -> None:
+def check_regular(path: str) -> None:
     """Raise UserError for what would block or never end when opened."""
     mode = os.stat(path).st_mode
     if not stat.S_ISREG(mode):
@@ -64,11 +65,11 @@ def _check_regular(path: str) -> None:
         raise UserError(f'it is {kinds.get(stat.S_IFMT(mode), "a device")}, not a file')
 
 
-def _open(path: str) -> BinaryIO:
+def open_file(path: str) -> BinaryIO:
     packed = split_packed(path)
     if packed:
         return BytesIO(read_packed(*packed))
-    _check_regular(path)
+    check_regular(path)
     return open(path, 'rb')
 
 
@@ -84,12 +85,12 @@ def _size(file: BinaryIO) -> int:
     return file.seek(0, SEEK_END)
 
 
-def _unreadable(path: str, error: Exception) -> UnreadableImage:
+def unreadable(path: str, error: Exception) -> UnreadableImage:
     kind = UnreadableImage
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
         kind, why = MissingImage, _why_missing(path)
     elif isinstance(error, UnidentifiedImageError):
-        with _open(path) as file:
+        with open_file(path) as file:
             empty = _size(file) == 0
             why = (
                 'the file is empty (0 bytes)'
@@ -156,7 +157,7 @@ def _why_no_tiff(file: BinaryIO) -> Optional[str]:
     )
 
 
-def _to_8bit(values: np.ndarray, levels: Optional[Levels]) -> np.ndarray:
+def to_8bit(values: np.ndarray, levels: Optional[Levels]) -> np.ndarray:
     """Values wider than 8 bits, scaled to 0..255.
 
     Between black and white of ``levels``, clipped there. Without, for a file
@@ -174,8 +175,8 @@ def _to_8bit(values: np.ndarray, levels: Optional[Levels]) -> np.ndarray:
         low, high = 0, 65535
     elif kind == 'float' and low >= 0 and high <= 255:
         low, high = 0, 1 if high <= 1 else 255
-    span = max(float(high) - float(low), 1e-12)
-    scaled = (values.astype(np.float64) - float(low)) * (255.0 / span)
+    black, white = np.asarray(low, np.float64), np.asarray(high, np.float64)
+    scaled = (values.astype(np.float64) - black) * (255.0 / np.maximum(white - black, 1e-12))
     return np.rint(scaled.clip(0, 255)).astype(np.uint8)
 
 
@@ -237,7 +238,7 @@ def _to_rgb(image: Any, file: BinaryIO, levels: Optional[Levels]) -> Image.Image
     """First frame, upright, mode RGB; alpha is dropped, not composited."""
     if _is_wide(image):
         values = _wide_values(image, file)
-        pixels = _to_8bit(values, levels)
+        pixels = to_8bit(values, levels)
         if image.format == 'TIFF':  # Pillow and OpenCV both turn it
             white_is_zero = image.tag_v2.get(_PHOTOMETRIC) == 0
             image = Image.fromarray(255 - pixels if white_is_zero else pixels)
@@ -267,7 +268,7 @@ def _decode(path: str, of_pillow: Callable, of_floats: Callable) -> Any:
     try:
         # Not by name: Pillow would map plain TIFF files into memory, and then
         # garbles those that are stored rotated.
-        with _open(path) as file:
+        with open_file(path) as file:
             try:
                 with _open_image(file) as image:
                     return of_pillow(image, file)
@@ -278,7 +279,7 @@ def _decode(path: str, of_pillow: Callable, of_floats: Callable) -> Any:
     except MemoryError:
         raise
     except Exception as error:  # Pillow's plugins raise nearly every type
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def look(path: str) -> tuple[bool, bool]:
@@ -300,7 +301,7 @@ def _read_plain_jpeg(path: str) -> Optional[np.ndarray]:
     try:
         packed = split_packed(path)
         if not packed:
-            _check_regular(path)
+            check_regular(path)
         data = (
             torch.frombuffer(read_packed(*packed), dtype=torch.uint8) if packed else read_file(path)
         )
@@ -340,7 +341,7 @@ def read_rgb(path: str, levels: Optional[Levels] = None) -> np.ndarray:
     return _decode(
         path,
         lambda image, file: np.asarray(_to_rgb(image, file, levels)),
-        lambda values: np.asarray(Image.fromarray(_to_8bit(values, levels)).convert('RGB')),
+        lambda values: np.asarray(Image.fromarray(to_8bit(values, levels)).convert('RGB')),
     )
 
 

@@ -6,6 +6,7 @@ import os.path as osp
 import tarfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, Callable, Union
@@ -14,8 +15,10 @@ import numpy as np
 
 from dense_ssl.errors import UserError
 
+from .band_reading import EXTENSION as BANDS
+from .band_reading import check_bands
 from .image_listing import EXTENSIONS, find_images
-from .image_reading import UnreadableImage, check_image
+from .image_reading import UnreadableImage
 from .packed import BEGIN, END, END_LINE, INDEX, SUFFIX, TAIL, VERSION, Pack, check_begin, find_end
 
 __all__ = ['pack_images']
@@ -30,6 +33,7 @@ def pack_images(
     extensions: Sequence[str] = EXTENSIONS,
     max_unreadable_fraction: float = 0.0,
     report: Callable[[int, int, int], None] = lambda *done: None,
+    channels: int = 3,
 ) -> list[str]:
     """Pack the images of a folder; go on if ``out`` holds some of them.
 
@@ -44,6 +48,7 @@ def pack_images(
             unreadable, in [0, 1). Defaults to 0: none.
         report (Callable): Called with the number of files done in this run,
             the number there is to do in it, and the bytes done.
+        channels (int): Bands of the images.
 
     Returns:
         list[str]: Messages on the files that were left out.
@@ -63,6 +68,7 @@ def pack_images(
     if not out.endswith(SUFFIX) or osp.isdir(out):
         raise UserError(f'{out}: a pack is a file named *{SUFFIX}')
     folder = osp.normpath(folder)
+    extensions = extensions if channels == 3 else (*extensions, BANDS)
     names = [osp.relpath(path, folder) for path in find_images(folder, extensions)]
     with open(out, 'r+b' if osp.exists(out) else 'w+b') as file:
         try:
@@ -80,7 +86,14 @@ def pack_images(
             if end == 0:
                 _put(tar, BEGIN, f'version {VERSION}\n'.encode())
             unreadable = _put_files(
-                tar, file, folder, todo, places, report, max_unreadable_fraction * len(names)
+                tar,
+                file,
+                folder,
+                todo,
+                places,
+                report,
+                max_unreadable_fraction * len(names),
+                channels,
             )
             _put_index(tar, places)
         file.flush()
@@ -145,13 +158,16 @@ def _put_files(
     places: Places,
     report: Callable,
     allowed: float,
+    channels: int,
 ) -> list[UnreadableImage]:
     """Append files and note their places; returns what was left out."""
     unreadable, size = [], 0
     with ThreadPoolExecutor(8) as threads:
         for start in range(0, len(names), BATCH):
             batch = names[start : start + BATCH]
-            contents = threads.map(_read, [osp.join(folder, name) for name in batch])
+            contents = threads.map(
+                partial(_read, channels=channels), [osp.join(folder, name) for name in batch]
+            )
             for name, content in zip(batch, contents):
                 if isinstance(content, UnreadableImage):
                     unreadable.append(content)
@@ -165,9 +181,9 @@ def _put_files(
     return unreadable
 
 
-def _read(path: str) -> Union[bytes, UnreadableImage]:
+def _read(path: str, channels: int) -> Union[bytes, UnreadableImage]:
     try:
-        check_image(path)
+        check_bands(path, channels)
         return Path(path).read_bytes()
     except UnreadableImage as error:
         return error

@@ -10,13 +10,16 @@ from mmengine.logging import print_log
 
 from dense_ssl.errors import UserError
 
-from .image_reading import Levels, MissingImage, UnreadableImage, check_image, look, wide_pixels
+from .band_reading import bands_as_stored, check_bands, read_bands, reads_as_rgb
+from .image_reading import Levels, MissingImage, UnreadableImage, look, wide_pixels
 
 __all__ = [
     'HEADERS',
+    'MEASURED',
     'WhiteLevel',
     'check_images',
     'listed',
+    'measure',
     'remedy',
     'find_levels',
     'given_levels',
@@ -27,7 +30,7 @@ __all__ = [
 #: A number, (black, white), such a pair for each kind of pixels, or 'auto': see find_levels.
 WhiteLevel = Union[str, float, Sequence[float], Levels]
 
-HEADERS, DECODED = 500, 64  # files
+HEADERS, DECODED, MEASURED = 500, 64, 256  # files
 
 
 def sample(number: int, most: int) -> np.ndarray:
@@ -38,12 +41,12 @@ def sample(number: int, most: int) -> np.ndarray:
     return np.sort(np.random.default_rng(0).choice(number, most, replace=False))
 
 
-def check_images(paths: Sequence[str]) -> list[Union[tuple, UnreadableImage]]:
+def check_images(paths: Sequence[str], channels: int = 3) -> list[Union[tuple, UnreadableImage]]:
     """Upright size of each file, or what is wrong with it; opened in threads."""
 
     def size_or_error(path: str) -> Union[tuple, UnreadableImage]:
         try:
-            return check_image(path)
+            return check_bands(path, channels)
         except UnreadableImage as error:
             return error
 
@@ -76,7 +79,9 @@ def listed(items: Sequence[str], most: int = 10) -> str:
     return '\n'.join([f'  {item}' for item in items[:most]] + rest)
 
 
-def find_levels(white_level: WhiteLevel, paths: Sequence[str], where: str) -> Levels:
+def find_levels(
+    white_level: WhiteLevel, paths: Sequence[str], where: str, channels: int = 3
+) -> Levels:
     """Black and white of all images whose pixels are wider than 8 bits; what was found is logged.
 
     Args:
@@ -87,11 +92,15 @@ def find_levels(white_level: WhiteLevel, paths: Sequence[str], where: str) -> Le
             sample's least to its largest value.
         paths: The data set's images.
         where: What messages call the data set.
+        channels: Bands of its images: of more than three each has its own black and white.
 
     Raises:
         UserError: ``white_level`` makes no sense.
     """
     given = given_levels(white_level)
+    banded = [path for path in paths if not reads_as_rgb(path, channels)]
+    if banded:
+        return given or _levels_of_bands(banded, where, channels)
     chosen = [paths[i] for i in sample(len(paths), HEADERS)]
     with ThreadPoolExecutor(8) as threads:
         looks = [x or (False, False) for x in threads.map(_or_none(look), chosen)]
@@ -127,6 +136,50 @@ def find_levels(white_level: WhiteLevel, paths: Sequence[str], where: str) -> Le
     return given or levels
 
 
+def _levels_of_bands(paths: Sequence[str], where: str, channels: int) -> Levels:
+    def value_range(path: str) -> Optional[tuple]:
+        values = bands_as_stored(path, channels)
+        kind = 'float' if values.dtype.kind == 'f' else 'integer'
+        return None if values.dtype == np.uint8 else (kind, values.min((0, 1)), values.max((0, 1)))
+
+    chosen = [paths[i] for i in sample(len(paths), DECODED)]
+    with ThreadPoolExecutor(8) as threads:
+        ranges = [x for x in threads.map(_or_none(value_range), chosen) if x]
+    levels: dict[str, tuple] = {}
+    for kind in sorted({kind for kind, *_ in ranges}):
+        low = np.min([x[1] for x in ranges if x[0] == kind], 0).tolist()
+        high = np.max([x[2] for x in ranges if x[0] == kind], 0).tolist()
+        black, white = zip(*(_levels(kind, *pair) for pair in zip(low, high)))
+        levels[kind] = list(map(float, black)), list(map(float, white))
+        print_log(
+            f'{where}: of {len(chosen)} images looked at {len(ranges)} have more than 8 bits a '
+            f'pixel ({kind}, values from {low} to {high}, a number a band); black is '
+            f'{levels[kind][0]}, white {levels[kind][1]}; set white_level for others',
+            'current',
+            logging.WARNING,
+        )
+    return levels
+
+
+def measure(paths: Sequence[str], channels: int, levels: Levels) -> tuple[list, list]:
+    """Mean and standard deviation of each band in a sample of images, as they are read.
+
+    Raises:
+        UnreadableImage: Names a file.
+    """
+
+    def sums(path: str) -> np.ndarray:
+        values = read_bands(path, channels, levels).reshape(-1, channels).astype(np.float64)
+        return np.stack([np.full(channels, len(values)), values.sum(0), (values**2).sum(0)])
+
+    chosen = [paths[i] for i in sample(len(paths), MEASURED)]
+    with ThreadPoolExecutor(8) as threads:
+        number, total, squares = np.sum(list(threads.map(sums, chosen)), 0)
+    mean = total / number
+    std = np.sqrt(np.maximum(squares / number - mean**2, 0)).clip(1)  # 1: a band of one value
+    return mean.round(3).tolist(), std.round(3).tolist()
+
+
 def given_levels(white_level: WhiteLevel) -> Optional[Levels]:
     """None for 'auto'."""
     if isinstance(white_level, str) and white_level == 'auto':
@@ -136,8 +189,11 @@ def given_levels(white_level: WhiteLevel) -> Optional[Levels]:
         pair = (0, white_level) if np.isscalar(white_level) else white_level
         pairs = dict(integer=pair, float=pair)
     try:
-        levels = {kind: (float(black), float(white)) for kind, (black, white) in pairs.items()}
-        if all(black < white for black, white in levels.values()):
+        levels = {
+            kind: tuple(np.asarray(level, float).tolist() for level in (black, white))
+            for kind, (black, white) in pairs.items()
+        }
+        if all(np.all(np.less(black, white)) for black, white in levels.values()):
             return levels
     except (TypeError, ValueError):
         pass

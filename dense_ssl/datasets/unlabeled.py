@@ -1,4 +1,4 @@
-"""Images without labels: a folder of any shape, or a list of files."""
+"""Images without labels: folders of any shape, or lists of files."""
 
 import logging
 import os.path as osp
@@ -13,7 +13,8 @@ from mmpretrain.datasets import CustomDataset
 from dense_ssl.errors import UserError
 from dense_ssl.registry import DATASETS
 
-from .image_listing import EXTENSIONS, find_images, read_list
+from .band_reading import EXTENSION as BANDS
+from .image_listing import EXTENSIONS, find_images, once, read_list
 from .image_reading import UnreadableImage
 from .packed import is_pack, list_pack, open_pack
 from .survey import (
@@ -37,7 +38,7 @@ VERIFY_ALL, VERIFY_SAMPLE = 20_000, 2_000  # files
 
 @DATASETS.register_module(name=['UnlabeledImages', 'UnlabelledImages'])  # the old name
 class UnlabeledImages(CustomDataset):
-    """All images under a folder, nested or flat, without labels.
+    """All images under a folder, or several, nested or flat, without labels.
 
     Before training starts, files are opened to find what cannot be read
     (``verify``). What still turns up later raises an error that names the
@@ -46,9 +47,11 @@ class UnlabeledImages(CustomDataset):
     and counted in :attr:`unreadable_count`.
 
     Args:
-        data_root (str): Folder of the images, on a local path, or a pack of
-            them (``*.tar``, see ``tools/convert/pack_images.py``), which
-            gives the same samples in the same order.
+        data_root (str | Sequence[str]): Folder of the images, on a local path,
+            or a pack of them (``*.tar``, see ``tools/convert/pack_images.py``),
+            which gives the same samples in the same order. Or several of such,
+            and of lists as ``ann_file`` is one, relative to their own folder:
+            one after the other, what lies in several of them once.
         ann_file (str): Text file with one path a line, absolute or relative
             to ``data_root`` (blank lines and ``#`` comments are passed over).
             Its own path is relative to ``data_root`` too. Defaults to '': all
@@ -82,7 +85,7 @@ class UnlabeledImages(CustomDataset):
 
     def __init__(
         self,
-        data_root: str = '',
+        data_root: Union[str, Sequence[str]] = '',
         ann_file: str = '',
         extensions: Sequence[str] = EXTENSIONS,
         max_unreadable_fraction: float = 0.0,
@@ -93,10 +96,14 @@ class UnlabeledImages(CustomDataset):
         lazy_init: bool = False,
         **kwargs,
     ):
-        if not (data_root or ann_file):
+        roots = [data_root] if isinstance(data_root, str) else list(data_root)
+        if not (roots and all(roots) or ann_file):
+            raise UserError('UnlabeledImages needs data_root, a folder of images (--data DIR)')
+        self.roots = [osp.expanduser(root) for root in roots]
+        if len(roots) > 1 and (ann_file or kwargs.get('data_prefix')):
             raise UserError(
-                'UnlabeledImages needs data_root, the folder of '
-                'the images (--cfg-options data_root=DIR)'
+                'ann_file and data_prefix go with one data_root: write them into the list, '
+                f'data_root={[*roots, ann_file or kwargs["data_prefix"]]}'
             )
         if not 0 <= max_unreadable_fraction < 1:
             raise UserError(
@@ -112,28 +119,50 @@ class UnlabeledImages(CustomDataset):
         self.verify = verify
         self.min_size = min_size
         self.white_level = white_level
+        pipeline = build_transforms(pipeline)
+        loading = [step for step in pipeline if isinstance(step, LoadRGBImage)]
+        self.channels = loading[0].channels if loading else 3
+        if self.channels != 3:
+            extensions = (*extensions, BANDS)
         self._unreadable: Optional[torch.Tensor] = None
         super().__init__(
-            data_root=osp.expanduser(data_root),
+            data_root=self.roots[0] if len(roots) == 1 else self.roots,
             ann_file=ann_file,
             with_label=False,
             extensions=extensions,
-            pipeline=build_transforms(pipeline),
+            pipeline=pipeline,
             lazy_init=lazy_init,
             **kwargs,
         )
 
+    def _join_prefix(self) -> None:
+        if len(self.roots) == 1:
+            super()._join_prefix()
+
     def load_data_list(self) -> list[dict]:
-        root = osp.normpath(self.img_prefix)
+        if len(self.roots) == 1:
+            paths = self._list(self.img_prefix, self.ann_file)
+        else:
+            lists = [osp.isfile(root) and not is_pack(root) for root in self.roots]
+            paths = once(
+                self._list(*((osp.dirname(root), root) if is_list else (root, '')))
+                for root, is_list in zip(self.roots, lists)
+            )
+        return [dict(img_path=path) for path in paths]
+
+    def _list(self, root: str, list_file: str) -> list[str]:
+        root = osp.normpath(root)
         packed = is_pack(root)
         if packed:
             open_pack(root)  # what is wrong with it, it says now
-        if self.ann_file:
-            paths = read_list(self.ann_file, root)
-        else:
-            find = list_pack if packed else find_images
-            paths = find(root, self.extensions)
-        return [dict(img_path=path) for path in paths]
+        if list_file:
+            return read_list(list_file, root)
+        return (list_pack if packed else find_images)(root, self.extensions)
+
+    @property
+    def where(self) -> str:
+        """What messages call it."""
+        return self.ann_file or ', '.join(self.roots)
 
     def full_init(self) -> None:
         if self._fully_initialized:
@@ -149,7 +178,7 @@ class UnlabeledImages(CustomDataset):
         ]
         if loading:
             paths = [self.get_data_info(i)['img_path'] for i in sample(len(self), HEADERS)]
-            levels = find_levels(self.white_level, paths, self.ann_file or self.data_root)
+            levels = find_levels(self.white_level, paths, self.where, self.channels)
             for step in loading:
                 step.levels = levels
 
@@ -211,7 +240,7 @@ class UnlabeledImages(CustomDataset):
             return
         indices = sample(number, limit)
         paths = [self.get_data_info(i)['img_path'] for i in indices]
-        results = check_images(paths)
+        results = check_images(paths, self.channels)
         bad = [(i, r) for i, r in zip(indices, results) if isinstance(r, UnreadableImage)]
         if bad and self.max_unreadable_fraction == 0:
             raise UnreadableImage(
@@ -243,7 +272,6 @@ class UnlabeledImages(CustomDataset):
         if not (views and sizes):
             return
         view = int(np.max(views[0]))
-        folder = self.ann_file or self.data_root
         typical = int(np.median([min(size) for _, size in sizes]))
         small = _smaller(sizes, view)
         if typical < view:
@@ -258,7 +286,7 @@ class UnlabeledImages(CustomDataset):
                     f'time (--cfg-options view_size={smaller}), or {advice}'
                 )
             raise UserError(
-                f'the images of {folder} are smaller than the views of {view} '
+                f'the images of {self.where} are smaller than the views of {view} '
                 f'pixels: the median of the shorter side is {typical}:\n'
                 f'{listed(small)}\n{advice[0].upper()}{advice[1:]}'
             )

@@ -3,7 +3,7 @@
 import torch
 from mmengine.config import Config
 
-from dense_ssl.config_tree import dicts
+from dense_ssl.config_tree import dicts, type_name
 from dense_ssl.errors import UserError
 
 __all__ = ['leave_colors_to_device', 'place_colors']
@@ -24,7 +24,7 @@ def place_colors(cfg: Config) -> None:
     preprocessor = (cfg.get('model') or {}).get('data_preprocessor') or (
         cfg.get('data_preprocessor') or {}
     )
-    able = str(preprocessor.get('type')).endswith('DenseDataPreprocessor')
+    able = type_name(preprocessor).endswith('DenseDataPreprocessor')
     if where == 'device' and not able:
         raise UserError(
             '--color device (speed.colors) needs data_preprocessor.type='
@@ -51,12 +51,12 @@ def leave_colors_to_device(cfg: Config, on_device: bool = True) -> int:
     """
     dataset = (cfg.get('train_dataloader') or {}).get('dataset')
     steps = [step for step in dicts(dataset) if 'type' in step]
-    colours = [s for s in steps if s['type'].endswith(('RandomColor', 'RandomColour'))]
+    colours = [s for s in steps if type_name(s).endswith(('RandomColor', 'RandomColour'))]
     for step in colours:
         step['on_device'] = on_device
     for step in steps:
         keys = tuple(step.get('algorithm_keys', ()))
         packed = {'view_colors', 'view_colours'}.intersection(keys)  # the old name will do
-        if colours and step['type'].endswith('PackInputs') and not packed:
+        if colours and type_name(step).endswith('PackInputs') and not packed:
             step['algorithm_keys'] = (*keys, 'view_colors')
     return len(colours)

@@ -4,7 +4,7 @@ import copy
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from operator import attrgetter
-from typing import Optional
+from typing import Any, Optional
 
 import torch
 from mmengine.config import Config
@@ -99,7 +99,7 @@ class DenseRunner(Runner):
         """As mmengine's; in a local folder the file is there as a whole or not at all."""
         if '://' not in str(out_dir) and not file_client_args and not backend_args:
             backend_args = dict(backend=BACKEND)
-        kwargs['meta'] = {**(kwargs.get('meta') or {}), 'step': step_of(self)}
+        kwargs['meta'] = {**(kwargs.get('meta') or {}), 'step': step_of(self), **_input(self.model)}
         super().save_checkpoint(
             out_dir, filename, file_client_args, *args, backend_args=backend_args, **kwargs
         )
@@ -205,6 +205,18 @@ class DenseRunner(Runner):
         # Done already, and weights are sent by DDP; queues are not.
         for buffer in self.model.buffers():
             broadcast(buffer.data)
+
+
+def _input(model: nn.Module) -> dict:
+    """How a model wants its images, for those who take its weights on."""
+    preprocessor: Any = getattr(bare(model), 'data_preprocessor', None)
+    if not getattr(preprocessor, '_enable_normalize', False):
+        return {}
+    return dict(
+        normalization={
+            key: getattr(preprocessor, key).flatten().tolist() for key in ('mean', 'std')
+        }
+    )
 
 
 def _complete_loaders(cfg: Config) -> None:

@@ -5,6 +5,7 @@ import importlib.util
 from mmengine.config import Config
 from mmengine.logging import print_log
 
+from dense_ssl.config_tree import type_name
 from dense_ssl.errors import TransferError
 
 #: Package by the metric's type.
@@ -24,10 +25,10 @@ def leave_out_absent_metrics(cfg: Config) -> None:
     for name in ('val_evaluator', 'test_evaluator'):
         given = cfg.get(name) or []
         given = given if isinstance(given, list) else [given]
-        absent = {e.type for e in given if _is_absent(e.get('type'))}
+        absent = {type_name(e) for e in given if _is_absent(type_name(e))}
         if not absent:
             continue
-        kept = [e for e in given if e.type not in absent]
+        kept = [e for e in given if type_name(e) not in absent]
         if not kept:
             raise TransferError(f'{name}: {_needed(absent)}, and there is no other metric.')
         cfg[name] = kept

@@ -6,7 +6,7 @@ from typing import Callable
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
-from dense_ssl.config_tree import dicts
+from dense_ssl.config_tree import dicts, type_name
 from dense_ssl.errors import TransferError
 
 SPLITS = ('train', 'val', 'test')
@@ -32,9 +32,9 @@ def set_scale(cfg: Config, long: int, short: int) -> None:
     if not 0 < short <= long:
         raise TransferError(f'--scale wants LONG SHORT with 0 < SHORT <= LONG, got {long} {short}.')
     for transform in _transforms(cfg):
-        if transform['type'] in ('Resize', 'RandomResize'):
+        if type_name(transform) in ('Resize', 'RandomResize'):
             transform['scale'] = (long, short)
-        elif transform['type'] == 'RandomChoiceResize':
+        elif type_name(transform) == 'RandomChoiceResize':
             largest = max(min(scale) for scale in transform['scales'])
             transform['scales'] = [
                 (long, round(short * min(s) / largest)) for s in transform['scales']
@@ -48,13 +48,13 @@ def set_crop(cfg: Config, height: int, width: int) -> None:
             f'--crop wants HEIGHT WIDTH of at least 32 pixels, got {height} '
             f'{width}: the network reduces by 8 to 32.'
         )
-    crops = [t for t in _transforms(cfg) if t['type'] == 'RandomCrop']
+    crops = [t for t in _transforms(cfg) if type_name(t) == 'RandomCrop']
     if not crops:
         raise TransferError(f'{cfg.filename} crops nothing: --crop is for segmentation.')
     for transform in crops:
         transform['crop_size'] = (height, width)
     for transform in _transforms(cfg):
-        if transform['type'] == 'Pad' and transform.get('size'):
+        if type_name(transform) == 'Pad' and transform.get('size'):
             transform['size'] = (height, width)  # of crops at the border
     cfg.model.data_preprocessor.size = (height, width)
     cfg.model.test_cfg = ConfigDict(mode='whole')
@@ -67,11 +67,12 @@ def drop_masks(cfg: Config) -> None:
     cfg.model.roi_head.mask_head = None
     cfg.model.roi_head.mask_roi_extractor = None
     for transform in _transforms(cfg):
-        if transform['type'] == 'LoadAnnotations':
+        if type_name(transform) == 'LoadAnnotations':
             transform['with_mask'] = False
     for name in ('val_evaluator', 'test_evaluator'):
-        if getattr(cfg[name], 'type', None) == 'CocoMetric':
-            cfg[name].metric = 'bbox'
+        for evaluator in dicts(cfg.get(name)):
+            if type_name(evaluator) == 'CocoMetric':
+                evaluator.metric = 'bbox'
     print_log('Not every object has a mask: the mask branch is left out.', 'current')
 
 
@@ -91,8 +92,10 @@ def allow_objects(cfg: Config, most: int) -> None:
             if 'nms_pre' in node:
                 node.nms_pre = max(node.nms_pre, node.max_per_img)
     for name in ('val_evaluator', 'test_evaluator'):
-        cfg[name].type = 'dense_ssl.finetune.crowded_coco_metric.CrowdedCocoMetric'
-        cfg[name].proposal_nums = (100, 300, max(1000, most))
+        for evaluator in dicts(cfg.get(name)):
+            if type_name(evaluator) in ('CocoMetric', 'CrowdedCocoMetric'):
+                evaluator.type = 'dense_ssl.finetune.crowded_coco_metric.CrowdedCocoMetric'
+                evaluator.proposal_nums = (100, 300, max(1000, most))
 
 
 def wants_masks(cfg: Config) -> bool:
@@ -113,7 +116,7 @@ def find_pipeline(dataset: ConfigDict) -> list:
     for node in dicts(dataset):
         if 'pipeline' in node:
             return node.pipeline
-    raise TransferError(f'the data set {dataset.type} has no pipeline.')
+    raise TransferError(f'the data set {type_name(dataset)} has no pipeline.')
 
 
 def _loaders(cfg: Config) -> Iterator[ConfigDict]:

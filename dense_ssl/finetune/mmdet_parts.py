@@ -2,8 +2,15 @@
 
 from mmcv.cnn import build_norm_layer
 from mmdet.datasets import VOCDataset
+from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmdet.models.roi_heads.shared_heads import ResLayer
 from torch import Tensor
+
+from dense_ssl.modules import AnyBands
+
+
+class BandsDetDataPreprocessor(AnyBands, DetDataPreprocessor):
+    """mmdet's for images of any number of bands."""
 
 
 class ResLayerExtraNorm(ResLayer):

@@ -4,8 +4,15 @@ from collections.abc import Sequence
 from typing import Optional
 
 from mmcv.cnn import build_norm_layer
+from mmseg.models.data_preprocessor import SegDataPreProcessor
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import Tensor
+
+from dense_ssl.modules import AnyBands
+
+
+class BandsSegDataPreProcessor(AnyBands, SegDataPreProcessor):
+    """mmseg's for images of any number of bands."""
 
 
 class LinearHead(BaseDecodeHead):

@@ -2,15 +2,17 @@
 
 import copy
 from collections.abc import Iterator
-from typing import Any, Optional
+from typing import Optional
 
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS, init_default_scope
 
+from dense_ssl.config_tree import type_name
 from dense_ssl.datasets.survey import check_images, find_levels, listed, name_unreadable, sample
 from dense_ssl.errors import TransferError
 
+from .bands import measure_downstream_bands
 from .edits import SPLITS, dicts
 
 __all__ = ['read_alike']
@@ -31,34 +33,32 @@ def read_alike(cfg: Config, *splits: str) -> None:
     Raises:
         TransferError: Images cannot be read; names them.
     """
+    channels = cfg.get('channels', 3)
     parts = [cfg.get(f'{split}_dataloader') for split in SPLITS] + [cfg.get('tta_pipeline')]
-    loading = [node for node in dicts(parts) if _type(node) == 'LoadImageFromFile']
+    loading = [node for node in dicts(parts) if type_name(node) == 'LoadImageFromFile']
     for step in loading:
-        _replace(step)
-    loading = [node for node in dicts(parts) if _type(node) == 'LoadRGBImage']
+        _replace(step, channels)
+    loading = [node for node in dicts(parts) if type_name(node) == 'LoadRGBImage']
     if not loading:
         return
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     sizes = {split: _image_sizes(cfg, split) for split in splits}
-    faults = [f'{split}: {fault}' for split in splits for fault in _faults(sizes[split])]
+    faults = [f'{split}: {fault}' for split in splits for fault in _faults(sizes[split], channels)]
     if faults:
         raise TransferError('\n'.join(faults) + '\nNothing was trained or evaluated.')
     white_level = cfg.get('white_level', 'auto')
     train = sizes.get('train') or _image_sizes(cfg, 'train', may_be_absent=True)
     where = 'training' if train else splits[-1]
-    levels = find_levels(white_level, list(train or sizes[splits[-1]]), f'{where} images')
+    paths = list(train or sizes[splits[-1]])
+    levels = find_levels(white_level, paths, f'{where} images', channels)
     for step in loading:
         if levels and step.get('white_level') is None:
             step.white_level = dict(levels)
+    if channels != 3:
+        measure_downstream_bands(cfg, paths, levels, where)
 
 
-def _type(node: dict) -> str:
-    """Its last name; a class in new-style configs."""
-    kind: Any = node.get('type', '')
-    return str(getattr(kind, '__name__', kind)).rpartition('.')[2]
-
-
-def _replace(step: ConfigDict) -> None:
+def _replace(step: ConfigDict, channels: int) -> None:
     """By ours, where that reads the same files in the same form; else say so."""
     remote = {**(step.get('backend_args') or {}), **(step.get('file_client_args') or {})}
     if (
@@ -72,14 +72,16 @@ def _replace(step: ConfigDict) -> None:
     step.clear()
     # What mmcv gives, and the frameworks' preprocessors expect.
     step.update(type='dense_ssl.LoadRGBImage', channel_order='bgr', to_float32=to_float32)
+    if channels != 3:
+        step.channels = channels
 
 
-def _faults(said: Sizes) -> Iterator[str]:
+def _faults(said: Sizes, channels: int) -> Iterator[str]:
     """What is wrong with some of the files, or with the sizes that annotations tell of them."""
     paths = list(said)
     if len(paths) > _ALL:
         paths = [paths[i] for i in sample(len(paths), _SOME)]
-    found = check_images(paths)
+    found = check_images(paths, channels)
     if fault := name_unreadable(found):
         yield fault
     wrong = [

@@ -162,6 +162,8 @@ def _shared_head(model: nn.Module):
 
 
 def _input(cfg: Config) -> Iterator[Finding]:
+    if cfg.get('channels', 3) != 3:  # mean and deviation are the checkpoint's
+        return
     own = cfg.model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
     if not own.get('bgr_to_rgb', own.get('to_rgb', False)):
         yield Finding(

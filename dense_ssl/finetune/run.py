@@ -12,6 +12,7 @@ from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults
 from mmengine.logging import print_log
 
+from dense_ssl.config_tree import type_name
 from dense_ssl.engine.runner import DenseRunner
 from dense_ssl.engine.work_folder import newest_readable
 from dense_ssl.errors import TransferError
@@ -20,6 +21,7 @@ from dense_ssl.transfer import HOOK_TYPE
 from dense_ssl.transfer.checkpoint import read_file
 from dense_ssl.transfer.importers import read_any
 
+from .bands import take_normalization
 from .check import check_transfer
 from .data.paths import check_data_exist
 from .reading import read_alike
@@ -58,6 +60,8 @@ def fine_tune(
         TransferError: The checkpoint does not fit, or data are not there.
     """
     options = dict(parts=parts, network=network, backbone_prefix=backbone_prefix)
+    if cfg.get('channels', 3) != 3 and checkpoint != RANDOM:
+        take_normalization(cfg, read_any(checkpoint).meta)
     if cfg.get('load_from') and not cfg.get('resume'):
         raise TransferError(
             f'both a start ({checkpoint}) and load_from ({cfg.load_from}) were given: choose one.'
@@ -119,6 +123,8 @@ def test(cfg: Config, checkpoint: str, predictions: Optional[str] = None) -> dic
     if osp.isfile(checkpoint):
         read_file(checkpoint)  # before large annotations are read
     cfg.load_from, cfg.resume = checkpoint, False
+    if cfg.get('channels', 3) != 3:
+        take_normalization(cfg, read_any(checkpoint).meta)
     read_alike(cfg, 'test')
     runner = DenseRunner.from_cfg(cfg)
     if predictions:
@@ -146,7 +152,7 @@ def _nothing_found(cfg: Config) -> dict[str, float]:
         for evaluator in (
             cfg.val_evaluator if isinstance(cfg.val_evaluator, list) else [cfg.val_evaluator]
         )
-        if str(evaluator.type).endswith('CocoMetric')
+        if type_name(evaluator).endswith('CocoMetric')
         for kind in ([evaluator.metric] if isinstance(evaluator.metric, str) else evaluator.metric)
     ]
     if kinds:

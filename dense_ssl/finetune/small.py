@@ -4,7 +4,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from dense_ssl.config_tree import dicts
+from dense_ssl.config_tree import dicts, type_name
 from dense_ssl.errors import TransferError
 
 _WIDTHS = (
@@ -38,10 +38,10 @@ def make_small(cfg: Config, width: int, depth: int = 18, base_channels: int = 64
     if base_channels < 1:
         raise TransferError(f'--small-base-channels wants 1 or more, got {base_channels}.')
     model = cfg.model
-    if model.backbone.get('type') != 'ResNet':
+    if type_name(model.backbone) != 'ResNet':
         raise TransferError(
             f'{cfg.filename}: --small knows ResNet backbones only, this is '
-            f'{model.backbone.get("type")}.'
+            f'{type_name(model.backbone)}.'
         )
     model.backbone.depth = depth
     if base_channels != 64:
@@ -65,7 +65,7 @@ def make_small(cfg: Config, width: int, depth: int = 18, base_channels: int = 64
         model.neck.in_channels = [stages[stage] for stage in used]
     if model.get('roi_head', {}).get('shared_head'):
         _narrow_c4(model, depth, stages)
-    if model.type == 'ImageClassifier':
+    if type_name(model) == 'ImageClassifier':
         model.head.in_channels = stages[-1]
     for node in dicts([model.get('train_cfg'), model.get('test_cfg')]):
         _limit(node)

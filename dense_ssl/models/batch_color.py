@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dense_ssl.color_params import JITTER
+from dense_ssl.color_params import JITTER, check_bands_have
 
 __all__ = ['batch_color', 'blur_kernel']
 
@@ -31,13 +31,19 @@ def batch_color(views: Tensor, table: np.ndarray) -> Tensor:
 
     Args:
         views (Tensor): RGB on the scale 0..255, uint8 or floating point,
-            (N, 3, H, W).
+            (N, 3, H, W); of other numbers of bands each by itself.
         table (np.ndarray): What to do to each, (N, ) of ``COLOR_PARAMS``, on
             the host.
 
     Returns:
         Tensor: float32 (N, 3, H, W), 0..255, a new tensor.
+
+    Raises:
+        UserError: Saturation, hue or gray of other than three bands.
     """
+    if views.shape[1] != 3:
+        names = (JITTER[op] for op in np.unique(table['operation']) if op >= 0)
+        check_bands_have(bool(table['grayscale'].any()), *names)
     x = views.to(torch.float32, copy=True)
     # In half precision 255 steps would be most of the digits there are.
     with torch.autocast(x.device.type, enabled=False):
@@ -72,6 +78,9 @@ def _on_some(x: Tensor, wanted: np.ndarray, function, values) -> Tensor:
 
 
 def _luma(x: Tensor) -> Tensor:
+    """(N, 1, H, W); of other than three bands a copy of each."""
+    if x.shape[1] != 3:
+        return x.clone()
     red, green, blue = x.split(1, dim=1)
     return (red * LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
 
@@ -93,7 +102,7 @@ def _blend(x: Tensor, op: np.ndarray, factor: np.ndarray) -> Tensor:
     if (op == BRIGHTNESS)[blended].all():
         return x.mul_(own).clamp_(0, 255)
     luma = _luma(x)
-    mean_luma = luma.mean((1, 2, 3), keepdim=True).round_()
+    mean_luma = luma.mean((2, 3), keepdim=True).round_()
     other = luma.mul_(pixel).add_(mean_luma.mul_(mean))
     return x.mul_(own).add_(other).clamp_(0, 255)
 

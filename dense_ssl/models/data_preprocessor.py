@@ -8,6 +8,7 @@ import torch
 from mmpretrain.models import SelfSupDataPreprocessor
 
 from dense_ssl.color_params import COLOR_PARAMS
+from dense_ssl.modules import AnyBands
 from dense_ssl.registry import MODELS
 
 from .batch_color import batch_color
@@ -16,7 +17,7 @@ __all__ = ['DenseDataPreprocessor']
 
 
 @MODELS.register_module()
-class DenseDataPreprocessor(SelfSupDataPreprocessor):
+class DenseDataPreprocessor(AnyBands, SelfSupDataPreprocessor):
     """mmpretrain's preprocessor of multi-view batches, moving less.
 
     The views travel as uint8 and become floating point on the device. Their
@@ -39,14 +40,14 @@ class DenseDataPreprocessor(SelfSupDataPreprocessor):
     """
 
     def __init__(self, mean=None, std=None, non_blocking=True, **kwargs):
-        super().__init__(mean, std, non_blocking=non_blocking, **kwargs)
+        super().__init__(mean=mean, std=std, non_blocking=non_blocking, **kwargs)
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Move and normalise a batch of default_collate.
 
         Args:
             data (dict): ``inputs``, a list of V uint8 (or float) tensors
-                (N, 3, H, W), or one such tensor; ``data_samples``, a list of
+                (N, C, H, W), or one such tensor; ``data_samples``, a list of
                 N data samples, or None.
             training (bool): Unused, as in the original.
 

@@ -177,10 +177,28 @@ def _no_checkpoint(path: Path, error: Exception) -> str:
     )
 
 
+def _join_networks(content: dict) -> dict:
+    """VISSL's trunk and heads, or DINO's student and teacher, as one dict; others as they are."""
+    inner = content.get('classy_state_dict')
+    if isinstance(inner, dict):
+        content = inner
+        for key in ('base_model', 'model'):
+            content = content[key] if isinstance(content.get(key), dict) else content
+    for names in (('trunk', 'heads'), ('student', 'teacher')):
+        if all(isinstance(content.get(name), dict) for name in names):
+            return {
+                f'{name}.{str(key).removeprefix("module.")}': value
+                for name in names
+                for key, value in content[name].items()
+            }
+    return content
+
+
 def _find_weights(path: Path, content) -> dict[str, Tensor]:
     """The mapping from names to tensors inside ``content``."""
     if not isinstance(content, dict):
         raise TransferError(f'{path} holds a {type(content).__name__}, not a dict of weights.')
+    content = _join_networks(content)
     for key in WEIGHT_KEYS:
         if isinstance(content.get(key), dict):
             content = content[key]

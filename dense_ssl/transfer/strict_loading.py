@@ -15,6 +15,7 @@ from .loading_report import PartReport, TransferReport, format_mismatch
 
 #: Parameters that a pre-trained backbone may have and no dense task uses.
 IGNORABLE = ('fc.',)
+_CYCLED = 'made for RGB, for {} bands by sum (1) or in turn, scaled (more)'
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ def match_parts(
 
     Every target key of a part must be in the checkpoint with the same shape.
     ``num_batches_tracked`` alone may be absent (files older than torch 0.4.1):
-    it does not enter the result. Every checkpoint key under a part's prefix
+    it does not enter the result. A backbone's first convolution of RGB fills
+    one of other bands, see :func:`other_bands`. Every checkpoint key under a part's prefix
     must be used by one of the parts, a classifier ``fc.*`` excepted.
 
     Args:
@@ -176,6 +178,9 @@ def match_part(
             match.notes.append(f'{key} is not in the file, left as it was')
         elif source is None:
             match.missing.append(key)
+        elif _is_rgb_input(part.name, source, tensor):
+            match.notes.append(f'{key}: {_CYCLED.format(tensor.shape[1])}')
+            match.pairs.append((tensor, other_bands(source, tensor.shape[1])))
         elif source.shape != tensor.shape:
             match.wrong_shape.append((key, tuple(source.shape), tuple(tensor.shape)))
         elif source.is_floating_point() and not source.isfinite().all():
@@ -191,6 +196,27 @@ def match_part(
         else:
             match.unexpected.append(rest)
     return match
+
+
+def _is_rgb_input(name: str, source: Tensor, target: Tensor) -> bool:
+    """Whether a backbone's first convolution is of RGB in the file, of other bands in the model."""
+    return (
+        name.endswith('backbone')
+        and source.dim() == target.dim() == 4
+        and source.shape[1] == 3 != target.shape[1]
+        and source[:, 0].shape == target[:, 0].shape
+    )
+
+
+def other_bands(weight: Tensor, channels: int) -> Tensor:
+    """A convolution of RGB (O, 3, h, w) as one of another number of bands.
+
+    One band gets the sum of the three: a gray image then gives what its RGB form gave. More take
+    the three in turn, scaled so that as much comes in as before.
+    """
+    if channels == 1:
+        return weight.sum(1, keepdim=True)
+    return weight[:, torch.arange(channels) % 3] * (3 / channels)
 
 
 def _not_filled(target: nn.Module, parts: Sequence[Part]) -> dict[str, int]:

@@ -102,7 +102,7 @@ def test_former_names_resolve(tmp_path, name):
     base = f'dense_ssl::{folder.name}/{name}'
     with pytest.warns(UserWarning, match='--data DIR'):
         cfg = load_config(write(tmp_path, config=f'_base_ = {base!r}'))
-    assert cfg.model.type.split('.')[-1] == new.model.type
+    assert cfg.model.type == new.model.type
     with pytest.warns(UserWarning, match='--data DIR'):
         assert load_config(base).model == new.model
 

@@ -59,6 +59,19 @@ def test_data_from_a_list_and_from_a_pack(tmp_path):
     assert dataset.data_root == str(tmp_path / 'pack.tar') and not dataset.get('ann_file')
 
 
+def test_data_of_several_folders(tmp_path):
+    dataset = merged(tmp_path, '--data', 'a', 'b.tar', 'c').train_dataloader.dataset
+    assert dataset.data_root == ['a', 'b.tar', 'c']
+    args = train_parser().parse_args(['--data', 'a', 'b', str(PRESET), '--seed', '1'])
+    assert (args.config, args.data, args.seed) == (str(PRESET), ['a', 'b'], 1)
+    args = train_parser().parse_args(['--data', 'a', 'dense_ssl::densecl/x'])
+    assert (args.config, args.data) == ('dense_ssl::densecl/x', ['a'])
+    labeled = 'projects/supervised_mcl/configs'
+    preset = next((ROOT / labeled).glob('*contrast*.py'))
+    with pytest.raises(UserError, match='--data a b: only pre-training'):
+        merged(tmp_path, '--data', 'a', 'b', preset=preset)
+
+
 def test_queue_length_that_is_given_is_kept_to(tmp_path):
     cfg = merged(tmp_path, '--data', 'x', '--cfg-options', 'model.queue_len=512')
     assert cfg.model.queue_len == 512 and long_queue(cfg) == ['error']

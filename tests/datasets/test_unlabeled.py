@@ -11,6 +11,7 @@ from mmengine.logging import MMLogger
 from PIL import Image
 
 from dense_ssl.datasets import UnlabeledImages, UnreadableImage
+from dense_ssl.datasets.packing import pack_images
 from dense_ssl.errors import UserError
 from dense_ssl.registry import DATASETS
 
@@ -299,3 +300,60 @@ class TestSmallImages:
         Image.new('RGB', (1, 1)).save(tmp_path / 'a.png')
         dataset = UnlabeledImages(data_root=str(tmp_path), pipeline=LOAD)
         assert dataset[0]['img'].shape == (1, 1, 3)
+
+
+class TestSeveral:
+    """Folders, lists and packs as one data set."""
+
+    def test_files_and_packs_one_after_the_other(self, tmp_path, log):
+        first = write_images(tmp_path / 'b', 3)
+        packed = write_images(tmp_path / 'packed', 2)
+        pack_images(str(tmp_path / 'packed'), str(tmp_path / 'p.tar'))
+        listed = write_images(tmp_path / 'a', 4)[1:3]
+        (tmp_path / 'a/list.txt').write_text(f'001.jpg\n{listed[1]}\n')
+        roots = [str(tmp_path / name) for name in ('b', 'p.tar', 'a/list.txt')]
+        dataset = UnlabeledImages(data_root=roots, pipeline=LOAD)
+        found = paths(dataset)
+        assert found == first + [f'{roots[1]}/{Path(p).name}' for p in packed] + listed
+        alone = UnlabeledImages(data_root=str(tmp_path / 'packed'), pipeline=LOAD)
+        assert np.array_equal(dataset[3]['img'], alone[0]['img'])
+        assert 'in all 7 images' in log
+
+    def test_what_lies_in_several_is_taken_once(self, tmp_path, log):
+        written = write_images(tmp_path / 'a', 2) + write_images(tmp_path / 'a/b', 3)
+        os.symlink(tmp_path / 'a/b', tmp_path / 'link')
+        roots = [str(tmp_path / name) for name in ('a', 'link', 'a/b', 'a')]
+        assert paths(UnlabeledImages(data_root=roots)) == written
+        assert any(
+            'in all 5 images; 11 are in several of these and taken once' in line for line in log
+        )
+
+    def test_one_of_a_list_is_that_one(self, tmp_path):
+        written = write_images(tmp_path, 2)
+        assert paths(UnlabeledImages(data_root=[str(tmp_path)])) == written
+
+    def test_one_survey(self, tmp_path, log):
+        """One white level for all, and messages that name all."""
+        for name, high in (('a', 255), ('b', 4000)):
+            (tmp_path / name).mkdir()
+            values = np.linspace(0, high, 64, dtype=np.uint16).reshape(8, 8)
+            Image.fromarray(values).save(tmp_path / name / 'x.png')
+        roots = [str(tmp_path / 'a'), str(tmp_path / 'b')]
+        dataset = UnlabeledImages(data_root=roots, pipeline=LOAD)
+        assert dataset[0]['img'].max() == 16 and dataset[1]['img'].max() == 249
+        assert any(
+            line.startswith(', '.join(roots)) and 'white 4095' in line.replace('is ', '')
+            for line in log
+        )
+        with pytest.raises(UserError, match=f'the images of {roots[0]}, {roots[1]} are smaller'):
+            UnlabeledImages(data_root=roots, pipeline=views(32))
+
+    def test_what_makes_no_sense(self, tmp_path):
+        write_images(tmp_path / 'a', 1)
+        roots = [str(tmp_path / 'a'), str(tmp_path / 'absent')]
+        with pytest.raises(UserError, match=f"{roots[1]}' does not exist"):
+            UnlabeledImages(data_root=roots)
+        with pytest.raises(UserError, match='one data_root.*data_root='):
+            UnlabeledImages(data_root=roots, ann_file='x.txt')
+        with pytest.raises(UserError, match='needs data_root'):
+            UnlabeledImages(data_root=[])

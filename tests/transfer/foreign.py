@@ -259,3 +259,78 @@ def slotcon() -> tuple:
         ]
     )
     return prefixed('module.', weights), wanted
+
+
+def lightly(sequential: bool = True) -> tuple:
+    """``nn.Sequential(*resnet.children())`` of the examples, or the benchmarks' whole ResNet."""
+    momentum = 'backbone_momentum.' if sequential else 'teacher_backbone.'
+    pairs = [
+        ('projection_head.', None, tensors({'layers.0.weight': (4, 4)}, 3)),
+        ('online_classifier.', None, tensors({'linear.weight': (4, 4)}, 4)),
+    ]
+    for old, new, seed in (('backbone.', '', 1), (momentum, 'momentum_encoder.', 2)):
+        pairs += as_children(old, f'{new}backbone.', backbone(seed), sequential)
+    return expect(pairs)
+
+
+def as_children(old: str, new: str, part: dict, sequential: bool = True) -> list:
+    places = dict(conv1='0', bn1='1', layer1='4', layer2='5', layer3='6', layer4='7')
+    pairs = []
+    for key, value in part.items():
+        first, _, rest = key.partition('.')
+        name = f'{places[first]}.{rest}' if sequential else key
+        pairs.append((old + name, new + key, {'': value}))
+    return pairs
+
+
+def lightly_student() -> tuple:
+    return expect(
+        [
+            ('query_backbone.', 'backbone.', backbone(1)),
+            ('backbone.', 'momentum_encoder.backbone.', backbone(2)),
+            ('query_projection_head.', None, tensors({'layers.0.weight': (4, 4)}, 3)),
+            ('criterion.', None, tensors({'memory_bank.bank': (4, 4)}, 5)),
+        ]
+    )
+
+
+def solo_learn(old: str = 'backbone') -> tuple:
+    return expect(
+        [
+            (f'{old}.', 'backbone.', backbone(1)),
+            (f'momentum_{old}.', 'momentum_encoder.backbone.', backbone(2)),
+            ('classifier.', None, tensors({'weight': (5, 512), 'bias': (5,)}, 3)),
+            ('projector.', None, mlp('ln-l', 4)),
+            ('momentum_projector.', None, mlp('ln-l', 5)),
+            ('head.', None, tensors({'last_layer.weight_g': (4, 1)}, 6)),
+            ('', None, tensors({'queue': (2, 4, 8), 'queue_ptr': (1,)}, 7)),
+        ]
+    )
+
+
+def vissl() -> tuple:
+    return expect(
+        [
+            ('trunk._feature_blocks.', 'backbone.', backbone(1)),
+            ('heads.', None, tensors({'0.clf.0.weight': (4, 4)}, 3)),
+        ]
+    )
+
+
+def dino() -> tuple:
+    pairs = [('student.head.', None, tensors({'last_layer.weight_g': (4, 1)}, 3))]
+    for old, new, seed in (('student.', '', 1), ('teacher.', 'momentum_encoder.', 2)):
+        pairs.append((f'{old}backbone.', f'{new}backbone.', backbone(seed)))
+    return expect(pairs)
+
+
+def as_file(weights: dict, inside: str = '') -> dict:
+    """What VISSL and DINO write: a dict for each network, DINO's of parallel wrappers."""
+    networks: dict = {'heads': {}} if inside == 'vissl' else {}
+    for key, value in weights.items():
+        network, _, rest = key.partition('.')
+        rest = rest if inside == 'vissl' else f'module.{rest}'
+        networks.setdefault(network, {})[rest] = value
+    if inside == 'vissl':
+        return dict(classy_state_dict=dict(base_model=dict(model=networks, meta={})), iteration=1)
+    return dict(networks, optimizer=dict(state={}), epoch=3)

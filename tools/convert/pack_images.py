@@ -64,11 +64,19 @@ def main() -> None:
         default=EXTENSIONS,
         help=f'ends of the names of images; default: {" ".join(EXTENSIONS)}',
     )
+    parser.add_argument(
+        '--channels', type=int, default=3, metavar='N', help='bands of the images; default: 3'
+    )
     args = parser.parse_args()
     progress = Progress()
     try:
         left_out = pack_images(
-            args.folder, args.out, args.extensions, args.max_unreadable_fraction, progress
+            args.folder,
+            args.out,
+            args.extensions,
+            args.max_unreadable_fraction,
+            progress,
+            args.channels,
         )
     except KeyboardInterrupt:
         print(f'\ninterrupted after {progress.done} images: run the same command again to go on')

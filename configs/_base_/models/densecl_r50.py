@@ -1,5 +1,5 @@
 model = dict(
-    type='DenseCL',
+    type='dense_ssl.DenseCL',  # mmpretrain has one of that name too
     queue_len=65536,
     momentum=0.999,
     loss_lambda=0.5,

@@ -1,6 +1,6 @@
 norm_cfg = dict(type='BN')
 model = dict(
-    type='MCL',
+    type='dense_ssl.MCL',
     # 'exact' computes all that the released code computes: same method, its
     # batch-norm statistics, three to four times the work
     mode='selected',

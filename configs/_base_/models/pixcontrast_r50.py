@@ -1,5 +1,5 @@
 model = dict(
-    type='PixContrast',
+    type='dense_ssl.PixContrast',
     momentum=0.99,
     end_momentum=1.0,
     backbone=dict(type='ResNet', depth=50, norm_cfg=dict(type='BN'), zero_init_residual=True),

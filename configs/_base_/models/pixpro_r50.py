@@ -1,5 +1,5 @@
 model = dict(
-    type='PixPro',
+    type='dense_ssl.PixPro',
     momentum=0.99,
     end_momentum=1.0,  # by cosine over the optimiser steps
     # as released: weights by fan-out, the last norm of a block starts at zero

@@ -12,7 +12,7 @@ from mmcv.transforms.utils import cache_randomness
 from PIL import Image, ImageFilter, ImageOps
 from torchvision.transforms import ColorJitter
 
-from dense_ssl.color_params import COLOR_PARAMS, JITTER
+from dense_ssl.color_params import COLOR_PARAMS, JITTER, check_bands_have
 from dense_ssl.errors import UserError
 from dense_ssl.former import old_arguments
 from dense_ssl.registry import TRANSFORMS
@@ -54,12 +54,19 @@ def apply_color(img: np.ndarray, params: ColorParams) -> np.ndarray:
     """Apply given color operations: jitter, gray, blur, solarize, in turn.
 
     Args:
-        img (np.ndarray): RGB, uint8, (H, W, 3).
+        img (np.ndarray): RGB, uint8, (H, W, 3); of other numbers of bands
+            each by itself, where only brightness, contrast, blur and solarize
+            have a meaning.
         params (ColorParams): What to do.
 
     Returns:
-        np.ndarray: RGB, uint8, (H, W, 3).
+        np.ndarray: uint8, the same shape.
+
+    Raises:
+        UserError: Saturation, hue or gray of other than three bands.
     """
+    if img.shape[2] != 3:
+        return _apply_to_bands(img, params)
     if not img.flags.c_contiguous:  # channel by channel, as from the crop
         img = cv2.merge([img[..., i] for i in range(3)])
     view = Image.fromarray(img)
@@ -72,6 +79,21 @@ def apply_color(img: np.ndarray, params: ColorParams) -> np.ndarray:
     if params.solarize is not None:
         view = ImageOps.solarize(view, params.solarize)
     return np.asarray(view)
+
+
+def _apply_to_bands(img: np.ndarray, params: ColorParams) -> np.ndarray:
+    check_bands_have(params.grayscale, *(name for name, _ in params.jitter))
+    bands = []
+    for band in np.moveaxis(img, -1, 0):
+        view = Image.fromarray(np.ascontiguousarray(band))
+        for name, factor in params.jitter:
+            view = _ADJUST[name](view, factor)
+        if params.blur_sigma is not None:
+            view = view.filter(ImageFilter.GaussianBlur(params.blur_sigma))
+        if params.solarize is not None:
+            view = ImageOps.solarize(view, params.solarize)
+        bands.append(np.asarray(view))
+    return np.stack(bands, -1)
 
 
 @TRANSFORMS.register_module(name=['RandomColor', 'RandomColour'])  # the old name

@@ -17,12 +17,14 @@ __all__ = ['RandomResizedCropWithBox', 'RandomFlipWithBox']
 
 
 def resize(img: np.ndarray, size: tuple[int, int], interpolation: str) -> np.ndarray:
-    """Antialiased resize of (H, W, 3) uint8 to ``size`` (height, width)."""
+    """Antialiased resize of (H, W, C) uint8 to ``size`` (height, width)."""
     if interpolation not in ('bilinear', 'bicubic'):
         # Pillow takes long to read a strided array, little to read a copy.
-        image = Image.fromarray(np.ascontiguousarray(img))
         resample = Image.Resampling[interpolation.upper()]
-        return np.asarray(image.resize(size[::-1], resample))
+        parts = [img] if img.shape[2] == 3 else np.moveaxis(img, -1, 0)
+        images = [Image.fromarray(np.ascontiguousarray(part)) for part in parts]
+        resized = [np.asarray(image.resize(size[::-1], resample)) for image in images]
+        return resized[0] if img.shape[2] == 3 else np.stack(resized, -1)
     # A copy again: torch's fast code wants the channels of a pixel together.
     crop = torch.from_numpy(np.array(img, order='C'))
     view = F.interpolate(

@@ -7,6 +7,7 @@ from typing import Optional, Union
 import numpy as np
 from mmpretrain.datasets import MultiView
 
+from dense_ssl.config_tree import type_name
 from dense_ssl.errors import UserError
 from dense_ssl.registry import TRANSFORMS
 
@@ -80,7 +81,7 @@ class GeometricMultiView(MultiView):
 
     def _with_size(self, pipeline: list) -> list:
         for step in pipeline:
-            if not (isinstance(step, dict) and str(step['type']).endswith(CROP)):
+            if not (isinstance(step, dict) and type_name(step).endswith(CROP)):
                 continue
             step.setdefault('scale', self.view_size)
             if step['scale'] is None:

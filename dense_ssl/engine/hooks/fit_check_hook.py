@@ -43,7 +43,9 @@ class FitCheckHook(Hook):
         self._check_batch(len(self.loader.dataset))
         if getattr(self.loader, 'batch_size', None) == 1:
             self._check_norms(runner.model)
-        self._check_queues(runner, len(self.loader.dataset))
+        parts = _parts(self.loader.dataset)
+        _check_levels(parts)
+        self._check_queues(runner, min(len(self.loader.dataset), sum(map(len, parts))))
 
     def _check_batch(self, images: int) -> None:
         if len(self.loader):
@@ -87,9 +89,32 @@ class FitCheckHook(Hook):
     def after_train_epoch(self, runner) -> None:
         """Say how many files could not be read so far, on this process."""
         dataset: Any = getattr(self.loader, 'dataset', None)
-        count = getattr(dataset, 'unreadable_count', 0)
+        count = sum(getattr(part, 'unreadable_count', 0) for part in _parts(dataset))
         if count:
             runner.logger.warning(
                 f'{count} of {len(dataset)} files could not be '
                 'read and were replaced by others (each is named above)'
+            )
+
+
+def _parts(dataset: Any) -> list:
+    """The data sets inside of one that repeats or joins others, each once."""
+    inner = [getattr(dataset, 'dataset', None), *getattr(dataset, 'datasets', ())]
+    found = [part for each in inner if each is not None for part in _parts(each)]
+    return list({id(part): part for part in found or [dataset]}.values())
+
+
+def _check_levels(parts: list) -> None:
+    """Raise UserError where data sets that are joined make other values black and white."""
+    found: dict[str, dict[str, Any]] = {}
+    for part in parts:
+        for step in getattr(getattr(part, 'pipeline', None), 'transforms', ()):
+            for kind, levels in (getattr(step, 'levels', None) or {}).items():
+                found.setdefault(kind, {})[str(levels)] = levels
+    for kind, different in found.items():
+        if len(different) > 1:
+            raise UserError(
+                f'the data sets that are joined scale their pixels ({kind}) between other values '
+                f'each, {" and ".join(different)}: set one white_level (--cfg-options '
+                '+white_level=...), or give all folders to one UnlabeledImages (--data a b)'
             )

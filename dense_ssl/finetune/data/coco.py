@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import zlib
 from collections import Counter
 from pathlib import Path
 from typing import Optional
@@ -10,6 +11,7 @@ from typing import Optional
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 
+from dense_ssl.config_tree import type_name
 from dense_ssl.errors import TransferError
 from dense_ssl.files import write_atomically
 
@@ -23,7 +25,7 @@ from ..edits import (
     wants_masks,
 )
 from .coco_objects import as_id, as_number, clean_objects, objects_per_image, put, renumber
-from .label_scan import image_size, scan
+from .label_scan import image_sizes
 
 #: Detections an image that COCO evaluates; more where images have more objects.
 MAX_DETECTIONS = 100
@@ -56,12 +58,13 @@ def use_coco_data(
         TransferError: Names the file, the key and the remedy.
     """
     train, rewritten = read_annotations(train_ann, train_images)
-    _check_image_sizes(train_ann, train, train_images)
+    channels = cfg.get('channels', 3)
+    _check_image_sizes(train_ann, train, train_images, channels)
     folder = Path(cfg.work_dir) / 'annotations'
     if val_ann:
         val_images = val_images or train_images
         val, val_rewritten = read_annotations(val_ann, val_images)
-        _check_image_sizes(val_ann, val, val_images)
+        _check_image_sizes(val_ann, val, val_images, channels)
         if _names(val) != _names(train):
             raise TransferError(
                 f'{val_ann} has other categories than {train_ann}, or another '
@@ -91,7 +94,7 @@ def use_coco_data(
 
     def point(split, dataset):
         ann, images = (train_ann, train_images) if split == 'train' else (val_ann, val_images)
-        if dataset.type != 'CocoDataset':  # VOC, Cityscapes
+        if type_name(dataset) != 'CocoDataset':  # VOC, Cityscapes
             pipeline = find_pipeline(dataset)
             dataset.clear()
             dataset.pipeline = pipeline
@@ -108,14 +111,42 @@ def use_coco_data(
             dataset.filter_cfg = dict(filter_empty_gt=True, min_size=1)
 
     for_each_dataset(cfg, point)
-    per_image = objects_per_image(train, val)
-    crowded = [count for count in per_image.values() if count > MAX_DETECTIONS]
     for name in ('val_evaluator', 'test_evaluator'):
-        if getattr(cfg[name], 'type', None) != 'CocoMetric':
+        if not isinstance(cfg[name], dict) or type_name(cfg[name]) != 'CocoMetric':
             cfg[name] = ConfigDict(
                 type='CocoMetric', metric=['bbox', 'segm'] if wants_masks(cfg) else 'bbox'
             )
         cfg[name].ann_file = val_ann
+    _make_room(cfg, train, val)
+    _say_what_counts(train, train_ann, 'trained')
+    _say_what_counts(val, val_ann, 'evaluated')
+
+
+def check_named_annotations(
+    cfg: Config, split: str, path: str, images: str, may_be_bare: bool = False
+) -> str:
+    """Check annotations that a config names, as :func:`use_coco_data` checks others.
+
+    Returns:
+        The file to read instead, where something was changed or left out, or ''.
+    """
+    content, rewritten = read_annotations(path, images, may_be_bare)
+    if not content.get('annotations'):  # COCO's test images, or images for semi-supervision
+        print_log(f'{path} has no annotations to check.', 'current')
+        return ''
+    if wants_masks(cfg) and not _have_masks(content):
+        drop_masks(cfg)
+    _make_room(cfg, content)
+    _say_what_counts(content, path, 'trained' if split == 'train' else 'evaluated')
+    name = f'{split}-{Path(path).stem}-{zlib.crc32(os.path.abspath(path).encode()):08x}.json'
+    copy = Path(cfg.work_dir) / 'annotations' / name
+    return os.path.abspath(_write(copy, content)) if rewritten else ''
+
+
+def _make_room(cfg: Config, *contents: dict) -> None:
+    """Let images with more objects than COCO evaluates have as many detections."""
+    counts = objects_per_image(*contents).values()
+    crowded = [count for count in counts if count > MAX_DETECTIONS]
     if crowded:
         most = -100 * (max(crowded) // -100)
         allow_objects(cfg, most)
@@ -124,12 +155,10 @@ def use_coco_data(
             f'{most} detections an image are kept and evaluated (max_per_img, proposal_nums).',
             'current',
         )
-    _say_what_counts(train, train_ann, 'trained')
-    _say_what_counts(val, val_ann, 'evaluated')
 
 
-def read_annotations(path: str, images: str) -> tuple[dict, bool]:
-    """Read and check a COCO instances file.
+def read_annotations(path: str, images: str, may_be_bare: bool = False) -> tuple[dict, bool]:
+    """Read and check a COCO instances file; with ``may_be_bare`` also one without annotations.
 
     Returns:
         The content with the objects that count, and whether it differs from
@@ -147,6 +176,8 @@ def read_annotations(path: str, images: str) -> tuple[dict, bool]:
             content = json.load(file)
     except (ValueError, UnicodeDecodeError) as error:
         raise TransferError(f'{path} is not JSON: {error}') from error
+    if may_be_bare and isinstance(content, dict) and not content.get('annotations'):
+        return content, False
     for key in ('images', 'annotations', 'categories'):
         if not isinstance(content, dict) or not content.get(key):
             raise TransferError(
@@ -251,10 +282,10 @@ def _check_images(path: str, content: dict, images: str) -> bool:
     return any(changed)
 
 
-def _check_image_sizes(path: str, content: dict, folder: str) -> None:
+def _check_image_sizes(path: str, content: dict, folder: str, channels: int = 3) -> None:
     """Open every image: boxes lie elsewhere where it has another size, upright, than is said."""
     files = [Path(folder, image['file_name']) for image in content['images']]
-    sizes = scan(files, image_size)
+    sizes = image_sizes(files, channels)
     wrong = [
         (image, found)
         for image, found in zip(content['images'], sizes)

@@ -1,5 +1,6 @@
 """A user's own label maps, checked and put into a mmseg config."""
 
+import copy
 import logging
 import os
 from collections import Counter
@@ -8,14 +9,17 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 import numpy as np
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
+from mmengine.registry import DATASETS
 
+from dense_ssl.config_tree import type_name
+from dense_ssl.datasets.band_reading import EXTENSION as BANDS
 from dense_ssl.datasets.image_listing import EXTENSIONS
 from dense_ssl.errors import TransferError
 
 from ..edits import find_pipeline, for_each_dataset, set_num_classes
-from .label_scan import image_size, map_content, scan
+from .label_scan import image_sizes, map_content, scan
 
 #: Folders of images and label maps, and the endings of their file names.
 LAYOUTS = (
@@ -49,7 +53,7 @@ def use_segmentation_data(
     Raises:
         TransferError: Names the file or folder and the remedy.
     """
-    found = read_layout(root, classes, accept_absent)
+    found = read_layout(root, classes, accept_absent, cfg.get('channels', 3))
     images, maps, image_suffix, map_suffix = found.layout
     num_classes = found.num_classes
 
@@ -57,7 +61,7 @@ def use_segmentation_data(
         split = 'train' if split == 'train' else 'val'
         pipeline = find_pipeline(dataset)
         for transform in pipeline:
-            if transform['type'] == 'LoadAnnotations':
+            if type_name(transform) == 'LoadAnnotations':
                 # ADE20K has no class 0; own data have.
                 transform.pop('reduce_zero_label', None)
         dataset.clear()
@@ -97,12 +101,16 @@ class LabelMaps(NamedTuple):
 
 
 def read_layout(
-    root: str, classes: Optional[Sequence[str]] = None, accept_absent: bool = False
+    root: str,
+    classes: Optional[Sequence[str]] = None,
+    accept_absent: bool = False,
+    channels: int = 3,
 ) -> LabelMaps:
     """Every image with its label map, all of them checked; see :func:`use_segmentation_data`."""
     images, maps, image_suffix, map_suffix = _layout(Path(root))
     if image_suffix is None:
-        endings = [_only_ending(Path(root) / images / split) for split in ('train', 'val')]
+        known = EXTENSIONS if channels == 3 else (*EXTENSIONS, BANDS)
+        endings = [_only_ending(Path(root) / images / split, known) for split in ('train', 'val')]
         if endings[0] != endings[1]:
             raise TransferError(
                 f'{root}: images end in {endings[0]} in train and in {endings[1]} in val; '
@@ -121,9 +129,48 @@ def read_layout(
             Path(root) / images / split, Path(root) / maps / split, image_suffix, map_suffix
         )
         found = check_labels([label for _, label in pairs[split]], num_classes)
-        _check_sizes(pairs[split], found)
+        _check_sizes(pairs[split], found, channels)
         _check_classes(f'{root}, {split}', found, classes, num_classes, accept_absent)
     return LabelMaps((images, maps, image_suffix, map_suffix), pairs, num_classes)
+
+
+def check_named_maps(cfg: Config, split: str, node: ConfigDict) -> None:
+    """Check the label maps of a data set that a config names, as those that flags name.
+
+    A class that no map has is a warning: the classes are the data set's own.
+
+    Raises:
+        TransferError: As :func:`use_segmentation_data`.
+    """
+    try:
+        dataset = DATASETS.build(dict(copy.deepcopy(node), pipeline=[]))
+    except FileNotFoundError:  # named by others
+        return
+    infos = [dataset.get_data_info(i) for i in range(len(dataset))]
+    pairs = [(Path(x['img_path']), Path(x['seg_map_path'])) for x in infos if 'seg_map_path' in x]
+    classes = dataset.metainfo.get('classes')
+    if not (pairs and classes):
+        return
+    where = f'{type_name(node)}, {split}'
+    _require_maps(where, pairs)
+    # A label map of names to others (`label_map`) makes classes out of any values.
+    known = len(classes) + bool(dataset.reduce_zero_label) if not dataset.label_map else IGNORE
+    found = check_labels([label for _, label in pairs], known)
+    _check_sizes(pairs, found, cfg.get('channels', 3))
+    if dataset.label_map:
+        return
+    if dataset.reduce_zero_label:
+        found = [dict(x, values=_without_zero(x['values'])) for x in found]
+    _check_classes(where, found, classes, len(classes), accept_absent=True)
+
+
+def _without_zero(values: dict[str, int]) -> dict[str, int]:
+    """Pixels by class where 0 is ignored and 1 is the first."""
+    moved: Counter[str] = Counter()
+    for value, count in values.items():
+        old = int(float(value))
+        moved[str(IGNORE if old in (0, IGNORE) else old - 1)] += count
+    return dict(moved)
 
 
 def parse_classes(text: Optional[str]) -> Optional[tuple[str, ...]]:
@@ -163,13 +210,17 @@ def find_pairs(
         pairs.append((image, maps / f'{name}{map_suffix}'))
     if not pairs:
         raise TransferError(f'{images} has no image *{image_suffix}.')
+    _require_maps(str(images), pairs)
+    return pairs
+
+
+def _require_maps(images: str, pairs: Sequence[tuple[Path, Path]]) -> None:
     absent = [label for _, label in pairs if not label.is_file()]
     if absent:
         raise TransferError(
             f'{len(absent)} of {len(pairs)} images in {images} have no label '
             f'map, e.g. {absent[0]} is missing.'
         )
-    return pairs
 
 
 def check_labels(maps: Sequence[Path], num_classes: int) -> list[dict]:
@@ -193,9 +244,9 @@ def check_labels(maps: Sequence[Path], num_classes: int) -> list[dict]:
     return found
 
 
-def _check_sizes(pairs: Sequence[tuple[Path, Path]], maps: Sequence[dict]) -> None:
+def _check_sizes(pairs: Sequence[tuple[Path, Path]], maps: Sequence[dict], channels: int) -> None:
     """Raise TransferError where a label map is not of its upright image's size."""
-    sizes = scan([image for image, _ in pairs], image_size)
+    sizes = image_sizes([image for image, _ in pairs], channels)
     wrong = [i for i, size in enumerate(sizes) if size['size'] != maps[i]['size']]
     if wrong:
         i = wrong[0]
@@ -281,8 +332,8 @@ def _layout(root: Path):
     )
 
 
-def _only_ending(folder: Path) -> str:
-    endings = {path.suffix for path in folder.rglob('*') if path.suffix.lower() in EXTENSIONS}
+def _only_ending(folder: Path, known: Sequence[str]) -> str:
+    endings = {path.suffix for path in folder.rglob('*') if path.suffix.lower() in known}
     if len(endings) != 1:
         raise TransferError(
             f'{folder}: the images must all have the same file ending; found '

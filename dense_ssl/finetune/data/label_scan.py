@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from dense_ssl.datasets.band_reading import reads_as_rgb
 from dense_ssl.datasets.image_reading import check_image
+from dense_ssl.datasets.survey import check_images, name_unreadable
 from dense_ssl.errors import TransferError
 from dense_ssl.files import write_atomically
 
-__all__ = ['image_size', 'map_content', 'scan']
+__all__ = ['image_size', 'image_sizes', 'map_content', 'scan']
 
 _ORIENTATION = 0x0112
 #: Clocks of file systems tick every 2 seconds at worst: a file younger than that when it was read
@@ -61,6 +63,20 @@ def image_size(path: str) -> dict:
         elif turn in (5, 6, 7, 8):
             size = size[::-1]
     return dict(size=size, turn=turn if turn in range(2, 9) else 1)
+
+
+def image_sizes(paths: Sequence[Path], channels: int = 3) -> list[dict]:
+    """:func:`image_size` of every file, as :func:`scan` gives it; of any number of bands.
+
+    Raises:
+        TransferError: Files cannot be read, or have another number of bands; names them.
+    """
+    if all(reads_as_rgb(str(path), channels) for path in paths):
+        return scan(paths, image_size)
+    found = check_images([str(path) for path in paths], channels)
+    if fault := name_unreadable(found):
+        raise TransferError(fault)
+    return [dict(size=list(size), turn=1) for size in found]
 
 
 def scan(paths: Sequence[Path], look: Callable[[str], dict]) -> list[dict]:

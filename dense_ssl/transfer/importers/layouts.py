@@ -81,6 +81,17 @@ _DENSECL_HEADS = (
 _MLP = (('0', 'fc0'), ('1', 'bn0'), ('3', 'fc1'), ('4', 'bn1'))
 
 
+# What lightly.ai's examples take of torchvision's ResNet: its children in a row.
+_CHILDREN = (('0', 'conv1'), ('1', 'bn1'), *((str(i + 3), f'layer{i}') for i in range(1, 5)))
+_LIGHTLY = r'backbone\.(?:0\.weight$|(?:conv1|layer1)\.)'
+
+
+def _lightly(online: str, momentum: str) -> tuple[Rule, ...]:
+    backbones = ((_RESNET, ''), *((rf'{old}\.', f'{new}.') for old, new in _CHILDREN))
+    rules = _twins(online, momentum, tuple((old, f'backbone.{new}') for old, new in backbones))
+    return (*rules, (r'(?!\w*backbone\w*\.)', None))
+
+
 #: timm's number in a deep stem, mmpretrain's name; ``bn1`` is ``2.bn``.
 TIMM_STEM = ((0, '0.conv'), (1, '0.bn'), (3, '1.conv'), (4, '1.bn'), (6, '2.conv'))
 
@@ -214,6 +225,7 @@ LAYOUTS = (
             r'rpn_head\.',
             r'decode_head\.',
             r'encoder_q\.1\.(lateral_convs|mlp2)\.',
+            r'classifier\.(?:weight|bias)$',
             _OURS,
         ),
         rules=(
@@ -254,8 +266,54 @@ LAYOUTS = (
         rules=((r'backbone\.', r'\g<0>'), (r'(?:decode_head|auxiliary_head|neck)\.', None)),
     ),
     Layout(
+        'lightly',
+        "a module of lightly.ai's examples and benchmarks",
+        requires=(
+            _LIGHTLY,
+            r'backbone\.0\.weight$|\w*(?:projection|prediction)_head\w*\.|online_classifier\.',
+        ),
+        forbids=(r'(?:student|query)_backbone\.', _OURS),
+        rules=_lightly(r'backbone\.', r'(?:backbone_momentum|teacher_backbone)\.'),
+    ),
+    Layout(
+        'lightly-student',
+        "a module of lightly.ai's whose backbone is the momentum network",
+        requires=(r'(?:student|query)_' + _LIGHTLY,),
+        rules=_lightly(r'(?:student|query)_backbone\.', r'(?:teacher_)?backbone\.'),
+        note='the authors evaluate the momentum network: use network="momentum" for their figures.',
+    ),
+    Layout(
+        'solo-learn',
+        'solo-learn',
+        requires=(r'(?:backbone|encoder)\.' + _RESNET, r'classifier\.(?:weight|bias)$'),
+        forbids=(_OURS,),
+        rules=_twins(
+            r'(?:backbone|encoder)\.', r'momentum_(?:backbone|encoder)\.', ((_RESNET, 'backbone.'),)
+        )
+        + ((r'(?!(?:momentum_)?(?:backbone|encoder)\.)', None),),
+    ),
+    Layout(
+        'vissl',
+        'VISSL, ResNet',
+        requires=(r'(?:trunk\.)?(?:base_model\.)?_feature_blocks\.' + _RESNET,),
+        rules=(
+            (r'(?:trunk\.)?(?:base_model\.)?_feature_blocks\.' + _RESNET, 'backbone.'),
+            (r'heads\.', None),
+        ),
+    ),
+    Layout(
+        'dino',
+        'DINO, ResNet, student and teacher',
+        requires=(r'student\.backbone\.' + _RESNET, r'teacher\.backbone\.' + _RESNET),
+        rules=_twins(
+            r'student\.', r'teacher\.', ((r'backbone\.' + _RESNET, 'backbone.'), (r'head\.', None))
+        ),
+        note='the authors transfer the momentum network (their teacher): use network="momentum" '
+        'for their figures.',
+    ),
+    Layout(
         'torchvision',
-        "bare ResNet names: torchvision, timm, or an extracted backbone such as DenseCL's",
+        "bare ResNet names: torchvision, timm, or an extracted backbone such as DenseCL's, DINO's",
         requires=(r'conv1\.weight$|stem\.0\.', r'layer1\.0\.'),
         forbids=(r'conv1\.0\.',),
         rules=((_RESNET, 'backbone.'), (r'(?:fc|head|mlp2?)\.', None)),

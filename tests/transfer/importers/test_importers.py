@@ -37,6 +37,13 @@ FILES = [
     ('moco', lambda: foreign.moco(1)),
     ('soco', foreign.soco),
     ('slotcon', foreign.slotcon),
+    ('lightly', foreign.lightly),
+    ('lightly', lambda: foreign.lightly(sequential=False)),
+    ('lightly-student', foreign.lightly_student),
+    ('solo-learn', foreign.solo_learn),
+    ('solo-learn', lambda: foreign.solo_learn('encoder')),
+    ('vissl', foreign.vissl),
+    ('dino', foreign.dino),
 ]
 
 
@@ -74,6 +81,15 @@ def test_an_import_is_ours_and_imports_to_itself(tmp_path, name, make):
     meta = read_checkpoint(out).meta['imported']
     assert meta['layout'] == name and meta['source'] == 'x.pth'
     assert len(meta['sha256']) == 64
+
+
+@pytest.mark.parametrize('name', ['vissl', 'dino'])
+def test_files_with_a_dict_for_each_network(tmp_path, name):
+    weights, wanted = getattr(foreign, name)()
+    torch.save(foreign.as_file(weights, name), tmp_path / 'x.pth')
+    imported = import_file(str(tmp_path / 'x.pth'))
+    assert imported.layout == name
+    same(imported.state_dict, wanted)
 
 
 def test_our_own_algorithms_take_an_import_strictly():
