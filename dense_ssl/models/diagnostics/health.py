@@ -1,0 +1,109 @@
+"""What to expect of the numbers in the log, and when to say that something is wrong."""
+
+from math import isfinite
+from statistics import median
+
+__all__ = ['RANGES', 'Watch']
+
+#: Healthy range of each number, by algorithm; measured, see docs/diagnostics.md.
+RANGES: dict[str, dict[str, tuple[float, float]]] = {}
+
+#: A spread or rank below this part of the best so far has collapsed.
+COLLAPSED = 1 / 4
+#: Gradients beyond so many times the median so far explode.
+EXPLODED = 30
+#: Oldest key of a queue, in times that the momentum network takes to be replaced.
+STALE = 10
+#: Share of the time spent waiting, twice running.
+STARVED = 0.5
+#: Share of images without a positive pair, share of cells without a partner.
+APART = 0.5
+
+
+class Watch:
+    """Tells once for each cause, in plain words, that a run goes wrong."""
+
+    def __init__(self) -> None:
+        self.told: set[str] = set()
+        self.best: dict[str, float] = {}
+        self.norms: list[float] = []
+        self.waited = 0
+
+    def look(self, numbers: dict[str, float]) -> list[str]:
+        """What is wrong and was not told before.
+
+        Args:
+            numbers: Of one step, by the names that they have in the log; also ``queue_share``,
+                keys in the queue over images in the data set.
+        """
+        found = dict(self._causes(numbers))
+        new = [text for cause, text in found.items() if cause not in self.told]
+        self.told.update(found)
+        return new
+
+    def _causes(self, numbers: dict[str, float]):
+        yield from self._exploding(numbers)
+        yield from self._collapse({k: v for k, v in numbers.items() if isfinite(v)})
+        yield from self._queue(numbers)
+        yield from self._positives(numbers)
+        self.waited = self.waited + 1 if numbers.get('data_wait', 0) > STARVED else 0
+        if self.waited > 1:
+            yield (
+                'starving',
+                f'training waits for data {numbers["data_wait"]:.0%} of the time: use more '
+                '--workers, --color device, or pack the images (tools/convert/pack_images.py)',
+            )
+
+    def _exploding(self, numbers):
+        norm = numbers.get('gradient_norm')
+        if norm is None:
+            return
+        usual = median(self.norms) if len(self.norms) > 1 else norm
+        self.norms.append(norm)
+        if not norm <= EXPLODED * usual:
+            yield (
+                'exploding',
+                f'gradients explode: their norm is {norm:.3g}, before it was about {usual:.3g}. '
+                'Lower optim_wrapper.optimizer.lr, warm up for longer, or set '
+                'optim_wrapper.clip_grad',
+            )
+
+    def _collapse(self, numbers):
+        for name, value in numbers.items():
+            if not name.endswith(('_std', '_rank')):
+                continue
+            best = self.best[name] = max(value, self.best.get(name, value))
+            if value < COLLAPSED * best:
+                yield (
+                    'collapse',
+                    f'features collapse: {name} is {value:.3g}, it was {best:.3g} already. Stop '
+                    'the run; lower optim_wrapper.optimizer.lr, and see that predictor, '
+                    'propagation and momentum are as in the recipe',
+                )
+
+    def _queue(self, numbers):
+        if numbers.get('queue_share', 0) > 1:
+            yield (
+                'queue longer than the data',
+                f'the queue holds {numbers["queue_share"]:.1f} times as many keys as there are '
+                'images: every image is a negative of its own. Set model.queue_len to fewer',
+            )
+        replaced = numbers.get('queue_age', 0) * (1 - numbers.get('momentum', 1))
+        if replaced > STALE:
+            yield (
+                'stale queue',
+                f'the oldest keys of the queue come from a momentum network that has been replaced '
+                f'{replaced:.0f} times over: they resemble no new key. Raise model.momentum '
+                f'({numbers["momentum"]:g} now), or shorten model.queue_len',
+            )
+
+    def _positives(self, numbers):
+        apart = numbers.get('no_overlap', 1 - numbers.get('matched', 1))
+        if apart > APART or numbers.get('positive_pairs', 1) < 1:
+            yield (
+                'no positives',
+                f'{apart:.0%} are left without a positive, there are '
+                f'{numbers.get("positive_pairs", 0):.1f} positive pairs an image: the views hardly '
+                'overlap. Raise crop_ratio_range of RandomResizedCropWithBox, or '
+                'correspondence.radius',
+            )
