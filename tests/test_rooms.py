@@ -26,7 +26,7 @@ ROOMS = {
     'scenes': set(),
     'transfer': set(),
     'evaluation': {'models', 'datasets'},
-    'visualization': {'models', 'transfer'},
+    'visualization': {'models', 'datasets', 'transfer'},
     'engine': {'models', 'transfer'},
     'finetune': {'datasets', 'engine', 'transfer'},
 }

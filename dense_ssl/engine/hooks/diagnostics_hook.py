@@ -1,6 +1,7 @@
 """Numbers in the log that tell what the network learns, and warnings where it does not."""
 
 from math import isfinite
+from typing import Any
 
 import torch
 from mmengine.dist import is_main_process
@@ -39,7 +40,7 @@ class DiagnosticsHook(Hook):
 
     def before_train(self, runner) -> None:
         """Find out whom to ask."""
-        self.model = bare(runner.model)
+        self.model: Any = bare(runner.model)
         self.queues = [m for m in self.model.modules() if isinstance(m, FeatureQueue)]
         self.images = len(runner.train_dataloader.dataset)
         self.watch = Watch()
