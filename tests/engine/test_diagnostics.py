@@ -1,10 +1,13 @@
 """What DiagnosticsHook logs, and that training is the same with it and without."""
 
 import json
+import re
 
+import numpy as np
 import pytest
 import torch
 from mmengine.hooks import Hook
+from PIL import Image
 
 from .runs import config, image_folder, train
 
@@ -103,3 +106,62 @@ def test_queue_numbers(images, tmp_path):
     assert scalars.get_scalar('train/queue_fill').data[0].tolist() == [0.5, 1, 1, 1, 1, 1]
     assert scalars.get_scalar('train/queue_age').data[0].tolist() == [1, 2, 2, 2, 2, 2]
     assert scalars.get_scalar('train/queue_share').current() == 8 / 13
+
+
+def warnings(cfg, capsys):
+    train(cfg)
+    lines = capsys.readouterr().out.splitlines()
+    return [line for line in lines if 'docs/diagnostics.md' in line and 'waits for' not in line]
+
+
+def no_fit(cfg, length):
+    cfg.model.queue_len = length
+    cfg.custom_hooks.append(dict(type='FitCheckHook', long_queue='warn'))
+
+
+def rash(cfg):
+    cfg.optim_wrapper.optimizer.lr = 1e3
+    cfg.param_scheduler = None
+
+
+def tiny_crops(cfg):
+    (views,) = cfg.train_dataloader.dataset.pipeline[1:2]
+    for pipeline in views.transforms:
+        pipeline[0].crop_ratio_range = (0.005, 0.006)
+
+
+BROKEN = {
+    'longer than the data': ('densecl', lambda cfg: no_fit(cfg, 64), 'times as many keys'),
+    'stale': (
+        'densecl',
+        lambda cfg: (no_fit(cfg, 512), cfg.model.update(momentum=0.5)),
+        'replaced 1. times over',
+    ),
+    'exploding': ('mocov2', rash, 'gradients explode|features collapse'),
+    'apart': ('pixpro', tiny_crops, 'without a positive'),
+}
+
+
+@pytest.mark.parametrize('name', BROKEN)
+def test_broken_runs_are_told(images, tmp_path, capsys, name):
+    method, spoil, message = BROKEN[name]
+    cfg = short(images, tmp_path, method, interval=1, epochs=8)
+    spoil(cfg)
+    found = warnings(cfg, capsys)
+    assert sum(bool(re.search(message, line)) for line in found) == 1, found
+
+
+@pytest.fixture(scope='module')
+def scenes(tmp_path_factory):
+    """Images that can be told apart, as noise cannot: patches of colours."""
+    folder = tmp_path_factory.mktemp('scenes')
+    rng = np.random.default_rng(0)
+    for i in range(13):
+        patches = rng.integers(0, 256, (3, 3, 3), dtype=np.uint8)
+        Image.fromarray(patches.repeat(10, 0).repeat(10, 1)).save(folder / f'{i:02}.png')
+    return folder
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_good_runs_are_not(scenes, tmp_path, capsys, method):
+    assert warnings(short(scenes, tmp_path, method, epochs=8), capsys) == []

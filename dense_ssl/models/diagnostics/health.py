@@ -8,8 +8,9 @@ __all__ = ['RANGES', 'Watch']
 #: Healthy range of each number, by algorithm; measured, see docs/diagnostics.md.
 RANGES: dict[str, dict[str, tuple[float, float]]] = {}
 
-#: A spread or rank below this part of the best so far has collapsed.
-COLLAPSED = 1 / 4
+#: Features have collapsed where both spread and rank are below this part of their best so far,
+#: or rank alone below the other. At the start both may fall to a third, or to an eighth.
+COLLAPSED, FLAT = 1 / 5, 1 / 20
 #: Gradients beyond so many times the median so far explode.
 EXPLODED = 30
 #: Oldest key of a queue, in times that the momentum network takes to be replaced.
@@ -69,16 +70,23 @@ class Watch:
             )
 
     def _collapse(self, numbers):
+        share = {}
         for name, value in numbers.items():
-            if not name.endswith(('_std', '_rank')):
-                continue
-            best = self.best[name] = max(value, self.best.get(name, value))
-            if value < COLLAPSED * best:
+            if name.endswith(('_std', '_rank')):
+                self.best[name] = max(value, self.best.get(name, value))
+                share[name] = value / max(self.best[name], 1e-12)
+        for kind in ('feature', 'cell', 'image'):
+            std, rank = share.get(f'{kind}_std', 1), share.get(f'{kind}_rank', 1)
+            if max(std, rank) < COLLAPSED or rank < FLAT:
+                now = [
+                    f'{name} is {numbers[name]:.3g}, it was {self.best[name]:.3g} already'
+                    for name in (f'{kind}_std', f'{kind}_rank')
+                ]
                 yield (
                     'collapse',
-                    f'features collapse: {name} is {value:.3g}, it was {best:.3g} already. Stop '
-                    'the run; lower optim_wrapper.optimizer.lr, and see that predictor, '
-                    'propagation and momentum are as in the recipe',
+                    f'features collapse: {", ".join(now)}. Stop the run; lower '
+                    'optim_wrapper.optimizer.lr, and see that predictor, propagation and '
+                    'momentum are as in the recipe',
                 )
 
     def _queue(self, numbers):
