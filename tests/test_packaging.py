@@ -51,9 +51,10 @@ def test_wheel_carries_every_config_and_tool(wheel):
                 name = path.relative_to(ROOT).as_posix()
                 assert f'dense_ssl/.mim/{name}' in names
     assert 'dense_ssl/.mim/model-index.yml' in names
-    for path in (ROOT / 'dense_ssl').rglob('*.py'):
-        if '.mim' not in path.parts:
-            assert path.relative_to(ROOT).as_posix() in names
+    for kind in ('*.py', '*.jinja'):
+        for path in (ROOT / 'dense_ssl').rglob(kind):
+            if '.mim' not in path.parts:
+                assert path.relative_to(ROOT).as_posix() in names
     assert not [n for n in names if n.startswith(('tests/', 'configs/'))]
 
 

@@ -29,12 +29,13 @@ class PretrainedNetwork:
     Args:
         cfg (Config): Of the pre-training.
         checkpoint: Its file, or the word 'random' for weights as training starts with.
+        name: What titles call it.
 
     Raises:
         TransferError: The file does not fit the config.
     """
 
-    def __init__(self, cfg: Config, checkpoint: Union[str, Path]) -> None:
+    def __init__(self, cfg: Config, checkpoint: Union[str, Path], name: str = 'trained') -> None:
         init_default_scope(cfg.get('default_scope', 'dense_ssl'))
         settings = cfg.model.to_dict()
         if 'queue_len' in settings:
@@ -42,6 +43,7 @@ class PretrainedNetwork:
         torch.manual_seed(0)
         self.model = MODELS.build({'_scope_': 'dense_ssl', **settings})
         self.random = str(checkpoint) == RANDOM
+        self.name = 'random weights' if self.random else name
         self.queues: dict[str, tuple[Tensor, int]] = {}
         if self.random:
             self.model.init_weights()
@@ -64,11 +66,6 @@ class PretrainedNetwork:
             if f'{name}.features' in weights:
                 written = int(weights.get(f'{name}.written', 0))
                 self.queues[name] = weights[f'{name}.features'].float(), written
-
-    @property
-    def name(self) -> str:
-        """What titles call it."""
-        return 'random weights' if self.random else 'trained'
 
     @torch.no_grad()
     def maps(self, pixels: Tensor) -> list[Tensor]:

@@ -124,6 +124,14 @@ def rash(cfg):
     cfg.param_scheduler = None
 
 
+def same_views(cfg):
+    (views,) = cfg.train_dataloader.dataset.pipeline[1:2]
+    for pipeline in views.transforms:
+        (crop,) = (step for step in pipeline if 'Crop' in step['type'])
+        crop.crop_ratio_range = crop.aspect_ratio_range = (1.0, 1.0)
+        pipeline[:] = [crop, dict(type='RandomFlipWithBox', prob=0.0)]
+
+
 def tiny_crops(cfg):
     (views,) = cfg.train_dataloader.dataset.pipeline[1:2]
     for pipeline in views.transforms:
@@ -138,6 +146,7 @@ BROKEN = {
         'replaced 1. times over',
     ),
     'exploding': ('mocov2', rash, 'gradients explode|features collapse'),
+    'same views': ('pixpro', same_views, 'the same view twice'),
     'apart': ('pixpro', tiny_crops, 'without a positive'),
 }
 

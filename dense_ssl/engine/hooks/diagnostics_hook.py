@@ -14,6 +14,8 @@ from dense_ssl.models.diagnostics import Watch, effective_rank, spread
 from dense_ssl.modules import bare
 from dense_ssl.registry import HOOKS
 
+_IMAGES = 16  # looked at on the host
+
 
 @HOOKS.register_module()
 class DiagnosticsHook(Hook):
@@ -83,6 +85,7 @@ class DiagnosticsHook(Hook):
         if runner.iter > self.first:
             numbers['data_wait'] = _latest(hub, 'data_wait')
         numbers['momentum'] = _latest(hub, 'momentum')
+        numbers['same_views'] = _same_views(data_batch)
         for text in self.watch.look(numbers):
             runner.logger.warning(f'iteration {runner.iter + 1}: {text} (see docs/diagnostics.md)')
 
@@ -109,6 +112,18 @@ class DiagnosticsHook(Hook):
             numbers['queue_age'] = max(q.age for q in self.queues) / self.accumulated
             numbers['queue_share'] = max(q.filled for q in self.queues) / self.images
         return numbers
+
+
+def _same_views(data_batch) -> float:
+    """Share of images whose views are pixel by pixel the same; colours of the device count not.
+
+    What is compared are the first views of both halves: of MCL's eight these two are one level's.
+    """
+    views = data_batch.get('inputs') if isinstance(data_batch, dict) else None
+    if not isinstance(views, (list, tuple)) or len(views) < 2:
+        return 0.0
+    a, b = (view[:_IMAGES] for view in (views[0], views[len(views) // 2]))
+    return float((a == b).flatten(1).all(1).float().mean()) if a.shape == b.shape else 0.0
 
 
 def _latest(hub, name: str) -> float:

@@ -15,10 +15,14 @@ COLLAPSED, FLAT = 1 / 5, 1 / 20
 EXPLODED = 30
 #: Oldest key of a queue, in times that the momentum network takes to be replaced.
 STALE = 10
+#: Below, the targets are hardly slower than what follows them.
+FAST = 0.9
 #: Share of the time spent waiting, twice running.
 STARVED = 0.5
 #: Share of images without a positive pair, share of cells without a partner.
 APART = 0.5
+#: Share of images whose views are the same.
+SAME = 0.5
 
 
 class Watch:
@@ -34,8 +38,8 @@ class Watch:
         """What is wrong and was not told before.
 
         Args:
-            numbers: Of one step, by the names that they have in the log; also ``queue_share``,
-                keys in the queue over images in the data set.
+            numbers: Of one step, by the names that they have in the log; also ``same_views``, the
+                share of images whose views are the same.
         """
         found = dict(self._causes(numbers))
         new = [text for cause, text in found.items() if cause not in self.told]
@@ -47,6 +51,12 @@ class Watch:
         yield from self._collapse({k: v for k, v in numbers.items() if isfinite(v)})
         yield from self._queue(numbers)
         yield from self._positives(numbers)
+        if numbers.get('momentum', 1) < FAST:
+            yield (
+                'fast momentum',
+                f'model.momentum is {numbers["momentum"]:g}: the momentum network is all but the '
+                'online one, and its targets move as fast. Recipes have 0.99 to 1',
+            )
         self.waited = self.waited + 1 if numbers.get('data_wait', 0) > STARVED else 0
         if self.waited > 1:
             yield (
@@ -106,6 +116,13 @@ class Watch:
             )
 
     def _positives(self, numbers):
+        if numbers.get('same_views', 0) > SAME:
+            yield (
+                'same views',
+                f'{numbers["same_views"]:.0%} of the images give the same view twice: what there '
+                'is to learn is how views differ. Put RandomResizedCropWithBox, RandomColor and '
+                'RandomFlipWithBox into the pipeline of GeometricMultiView',
+            )
         apart = numbers.get('no_overlap', 1 - numbers.get('matched', 1))
         if apart > APART or numbers.get('positive_pairs', 1) < 1:
             yield (
