@@ -18,7 +18,7 @@ from dense_ssl.errors import UserError
 from dense_ssl.registry import MODELS
 from dense_ssl.transfer import Part, match_parts, read_checkpoint
 
-__all__ = ['PretrainedNetwork', 'draw_views_of', 'image_files', 'read_image']
+__all__ = ['PretrainedNetwork', 'draw_views_of', 'image_files', 'read_image', 'view_pair']
 
 RANDOM = 'random'
 
@@ -144,3 +144,9 @@ def draw_views_of(cfg: Config, path: str, size: int = 0, seed: int = 0):
     )
     pictures = [v[0].round().clamp(0, 255).byte().permute(1, 2, 0).numpy() for v in batch['inputs']]
     return pictures, batch['data_samples'][0].view_boxes
+
+
+def view_pair(cfg: Config, path: str, size: int = 0, seed: int = 0):
+    """Two views of a file and their boxes (2, 4), see :func:`draw_views_of`."""
+    pictures, boxes = draw_views_of(cfg, path, size, seed)
+    return pictures[0], pictures[1], boxes[:2]

@@ -4,7 +4,9 @@ import base64
 import io
 import platform
 import re
+import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Optional
 
@@ -12,6 +14,7 @@ import jinja2
 import torch
 from matplotlib.figure import Figure
 from mmengine.config import Config
+from rich.progress import track
 
 from dense_ssl.errors import UserError
 from dense_ssl.models.diagnostics import RANGES
@@ -21,7 +24,7 @@ from dense_ssl.version import __version__
 from .curves import draw_curves, last_checkpoint, read_run
 from .features import draw_pca
 from .matches import draw_matches
-from .networks import PretrainedNetwork, draw_views_of, image_files, read_image
+from .networks import PretrainedNetwork, image_files, read_image, view_pair
 from .style import style
 from .views import draw_views
 
@@ -136,21 +139,18 @@ def _pictures(cfg, work_dir: Path, last: Path, images, count: int) -> tuple[list
     )
     start = 'random' if first == last else first
     networks = [PretrainedNetwork(cfg, start, first.stem), PretrainedNetwork(cfg, last, last.stem)]
-    pairs = []
-    for path in files:
-        drawn, boxes = draw_views_of(cfg, path, SIZE)
-        pairs.append((*drawn[:2], boxes[:2]))
-    shown = [read_image(path, SIZE) for path in files]
-    figures = [
-        ('Images, the views that networks get, and some of their positive pairs.',
-         draw_views(cfg, files)),
-        ('Mutual nearest cells of two views. Whole lines: on the right spot; dotted: not. '
-         'Dashed frames: what both views show. PCK: share of its cells whose nearest is right.',
-         draw_matches(pairs, networks)),
-        ('Features as colours, their first three principal components, shared by the images.',
-         draw_pca(shown, networks)),
-    ]  # fmt: skip
-    return [(caption, _image(figure, 'png')) for caption, figure in figures], ''
+    figures = {
+        'Images, the views that networks get, and some of their positive pairs.': partial(
+            draw_views, cfg, files
+        ),
+        'Mutual nearest cells of two views. Whole lines: on the right spot; dotted: not. '
+        'Dashed frames: what both views show. PCK: share of its cells whose nearest is '
+        'right.': lambda: draw_matches([view_pair(cfg, path, SIZE) for path in files], networks),
+        'Features as colours: their first three principal components, shared by the '
+        'images.': lambda: draw_pca([read_image(path, SIZE) for path in files], networks),
+    }
+    steps = track(figures.items(), 'drawing', transient=True, disable=not sys.stdout.isatty())
+    return [(caption, _image(draw(), 'png')) for caption, draw in steps], ''
 
 
 def _image(figure: Figure, kind: str = 'svg') -> str:

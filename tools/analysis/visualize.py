@@ -23,9 +23,9 @@ from dense_ssl.visualization.matches import draw_matches
 from dense_ssl.visualization.montage import montage_picture
 from dense_ssl.visualization.networks import (
     PretrainedNetwork,
-    draw_views_of,
     image_files,
     read_image,
+    view_pair,
 )
 from dense_ssl.visualization.queues import draw_queue
 from dense_ssl.visualization.style import style
@@ -95,9 +95,7 @@ def config_of(args):
 def pairs_of(args, cfg, files):
     """What is matched: one photo with the next, or two views of each."""
     if not args.pair:
-        for index, path in enumerate(files):
-            pictures, boxes = draw_views_of(cfg, path, args.size, args.seed + index)
-            yield (*pictures[:2], boxes[:2])
+        yield from (view_pair(cfg, path, args.size, args.seed + i) for i, path in enumerate(files))
         return
     if len(files) < 2:
         raise UserError('--pair: give two images or more')
