@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 
 from dense_ssl.errors import UserError
-from dense_ssl.models import FeatureQueue, MomentumSelfSupervisor
+from dense_ssl.models import FeatureQueue, MomentumEncoder, MomentumSelfSupervisor
 from dense_ssl.models.diagnostics import Watch, effective_rank, spread
 from dense_ssl.modules import bare
 from dense_ssl.registry import HOOKS
@@ -43,6 +43,7 @@ class DiagnosticsHook(Hook):
     def before_train(self, runner) -> None:
         """Find out whom to ask."""
         self.model: Any = bare(runner.model)
+        self.encoders = [m for m in self.model.modules() if isinstance(m, MomentumEncoder)]
         self.queues = [m for m in self.model.modules() if isinstance(m, FeatureQueue)]
         self.images = len(runner.train_dataloader.dataset)
         self.watch = Watch()
@@ -82,9 +83,10 @@ class DiagnosticsHook(Hook):
         # where, among all iterations, these values of the history lie
         seen = hub.get_info('diagnosed', [])
         hub.update_info('diagnosed', [*seen, runner.iter + 1])
-        if runner.iter > self.first:
-            numbers['data_wait'] = _latest(hub, 'data_wait')
-        numbers['momentum'] = _latest(hub, 'momentum')
+        waited = hub.log_scalars.get('train/data_wait')
+        if waited is not None and runner.iter > self.first:
+            numbers['data_wait'] = waited.current()
+        numbers['momentum'] = min((e.current_momentum() for e in self.encoders), default=1.0)
         numbers['same_views'] = _same_views(data_batch)
         for text in self.watch.look(numbers):
             runner.logger.warning(f'iteration {runner.iter + 1}: {text} (see docs/diagnostics.md)')
@@ -124,8 +126,3 @@ def _same_views(data_batch) -> float:
         return 0.0
     a, b = (view[:_IMAGES] for view in (views[0], views[len(views) // 2]))
     return float((a == b).flatten(1).all(1).float().mean()) if a.shape == b.shape else 0.0
-
-
-def _latest(hub, name: str) -> float:
-    history = hub.log_scalars.get(f'train/{name}')
-    return float('nan') if history is None else history.current()

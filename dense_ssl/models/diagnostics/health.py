@@ -8,9 +8,11 @@ __all__ = ['RANGES', 'Watch']
 #: Healthy range of each number, by algorithm; measured, see docs/diagnostics.md.
 RANGES: dict[str, dict[str, tuple[float, float]]] = {}
 
-#: Features have collapsed where both spread and rank are below this part of their best so far,
-#: or rank alone below the other. At the start both may fall to a third, or to an eighth.
-COLLAPSED, FLAT = 1 / 5, 1 / 20
+#: Features have collapsed where both spread and rank are below this part of their best so far.
+#: At the start one of them may fall as low in a run that goes well.
+COLLAPSED = 1 / 5
+#: Or where the rank alone is. Those that a loss sees are flat sooner than those of the backbone.
+FLAT = dict(feature=0.3, cell=1 / 20, image=1 / 20)
 #: Gradients beyond so many times the median so far explode.
 EXPLODED = 30
 #: Oldest key of a queue, in times that the momentum network takes to be replaced.
@@ -85,9 +87,9 @@ class Watch:
             if name.endswith(('_std', '_rank')):
                 self.best[name] = max(value, self.best.get(name, value))
                 share[name] = value / max(self.best[name], 1e-12)
-        for kind in ('feature', 'cell', 'image'):
+        for kind, flat in FLAT.items():
             std, rank = share.get(f'{kind}_std', 1), share.get(f'{kind}_rank', 1)
-            if max(std, rank) < COLLAPSED or rank < FLAT:
+            if max(std, rank) < COLLAPSED or rank < flat:
                 now = [
                     f'{name} is {numbers[name]:.3g}, it was {self.best[name]:.3g} already'
                     for name in (f'{kind}_std', f'{kind}_rank')
