@@ -51,8 +51,8 @@ class DiagnosticsHook(Hook):
         self.norm: list[torch.Tensor] = []
         wrapper = runner.optim_wrapper
         self.accumulated = getattr(wrapper, '_accumulative_counts', 1)
-        # Where gradients are clipped, mmengine logs their norm before that.
-        if isinstance(wrapper, OptimWrapper) and not wrapper.clip_grad_kwargs:
+        self.clips = bool(getattr(wrapper, 'clip_grad_kwargs', None))
+        if isinstance(wrapper, OptimWrapper) and not self.clips:
             wrapper.optimizer.register_step_pre_hook(self._before_step)
 
     def _before_step(self, optimizer, args, kwargs) -> None:
@@ -77,15 +77,16 @@ class DiagnosticsHook(Hook):
             return
         hub = runner.message_hub
         numbers = self._measure(outputs or {})
+        if self.clips and 'train/grad_norm' in hub.log_scalars:  # by mmengine, before it clips
+            numbers['gradient_norm'] = _latest(hub, 'grad_norm')
         for name, value in numbers.items():
             if name not in (outputs or {}) and isfinite(value):
                 hub.update_scalar(f'train/{name}', value)
         # where, among all iterations, these values of the history lie
         seen = hub.get_info('diagnosed', [])
         hub.update_info('diagnosed', [*seen, runner.iter + 1])
-        waited = hub.log_scalars.get('train/data_wait')
-        if waited is not None and runner.iter > self.first:
-            numbers['data_wait'] = waited.current()
+        if runner.iter > self.first:
+            numbers['data_wait'] = _latest(hub, 'data_wait')
         numbers['momentum'] = min((e.current_momentum() for e in self.encoders), default=1.0)
         numbers['same_views'] = _same_views(data_batch)
         for text in self.watch.look(numbers):
@@ -94,7 +95,7 @@ class DiagnosticsHook(Hook):
     def _measure(self, outputs: dict) -> dict[str, float]:
         """All numbers of a step, the outputs' among them; one transfer for most."""
         observed, self.model.observed = getattr(self.model, 'observed', None) or {}, None
-        values = {k: v.detach() for k, v in outputs.items() if torch.is_tensor(v)}
+        values = {k: v for k, v in outputs.items() if torch.is_tensor(v) and v.numel() == 1}
         grams = {}
         for name, what in observed.items():
             if isinstance(what, dict):
@@ -106,8 +107,8 @@ class DiagnosticsHook(Hook):
                 values[f'{name}_between'] = found.between
         if self.norm:
             values['gradient_norm'] = self.norm.pop()
-        read = torch.stack([v.double().reshape(()) for v in values.values()]).tolist()
-        numbers = dict(zip(values, read))
+        read = [v.detach().double().reshape(()) for v in values.values()]
+        numbers = dict(zip(values, torch.stack(read).tolist() if read else ()))
         numbers.update({name: effective_rank(gram) for name, gram in grams.items()})
         if self.queues:
             numbers['queue_fill'] = min(q.filled / len(q) for q in self.queues)
@@ -126,3 +127,8 @@ def _same_views(data_batch) -> float:
         return 0.0
     a, b = (view[:_IMAGES] for view in (views[0], views[len(views) // 2]))
     return float((a == b).flatten(1).all(1).float().mean()) if a.shape == b.shape else 0.0
+
+
+def _latest(hub, name: str) -> float:
+    history = hub.log_scalars.get(f'train/{name}')
+    return 0.0 if history is None else float(history.current())

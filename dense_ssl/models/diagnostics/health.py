@@ -5,9 +5,57 @@ from statistics import median
 
 __all__ = ['RANGES', 'Watch']
 
-#: Healthy range of each number, by algorithm; measured, see docs/diagnostics.md.
-RANGES: dict[str, dict[str, tuple[float, float]]] = {}
-
+_ALL = dict(
+    feature_std=(0.7, 0.9), momentum=(0.99, 1.0), no_overlap=(0.0, 0.15), data_wait=(0.0, 0.5)
+)
+_QUEUE = dict(
+    image_std=(0.28, 1.0),
+    image_positive=(0.1, 0.95),
+    image_negative=(-0.1, 0.6),
+    image_top1=(0.05, 1.0),
+    queue_fill=(0.0, 1.0),
+    queue_age=(1, 300),
+    gradient_norm=(0.3, 4.0),
+)
+#: Healthy range of each number, by algorithm, after the first steps. Measured on short runs and
+#: rounded outwards, see docs/diagnostics.md.
+RANGES: dict[str, dict[str, tuple[float, float]]] = {
+    'MoCo v2': dict(**_ALL, **_QUEUE, feature_rank=(90, 256), feature_between=(0.05, 0.5)),
+    'DenseCL': dict(
+        **_ALL,
+        **_QUEUE,
+        feature_rank=(90, 256),
+        feature_between=(0.03, 0.5),
+        cell_std=(0.5, 1.0),
+        cell_rank=(12, 256),
+        cell_positive=(0.3, 1.0),
+        cell_negative=(-0.8, 0.3),
+        cell_top1=(0.5, 1.0),
+    ),
+    'PixPro': dict(
+        **_ALL,
+        feature_rank=(60, 256),
+        feature_between=(0.15, 0.6),
+        cell_std=(0.25, 1.0),
+        cell_rank=(12, 256),
+        cell_between=(0.15, 0.7),
+        cell_positive=(0.5, 0.95),
+        gradient_norm=(0.05, 4.0),
+    ),
+    'PixContrast': dict(
+        **_ALL,
+        feature_rank=(90, 256),
+        feature_between=(0.15, 0.6),
+        cell_std=(0.7, 1.0),
+        cell_rank=(60, 256),
+        cell_between=(0.1, 0.6),
+        cell_positive=(0.25, 0.8),
+        cell_negative=(-0.1, 0.45),
+        cell_top1=(0.25, 1.0),
+        gradient_norm=(0.3, 4.0),
+    ),
+    'MCL': dict(**_ALL, feature_rank=(35, 256), feature_between=(0.15, 0.6)),
+}
 #: Features have collapsed where both spread and rank are below this part of their best so far.
 #: At the start one of them may fall as low in a run that goes well.
 COLLAPSED = 1 / 5
