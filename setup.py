@@ -113,7 +113,7 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['dense_ssl', 'dense_ssl.*']),
-    package_data={'dense_ssl': ['study/report/*.jinja']},
+    package_data={'': ['*.jinja']},
     python_requires='>=3.9',
     install_requires=requirements('runtime'),
     extras_require=extras,

@@ -28,7 +28,7 @@ ROOMS = {
     'scenes': set(),
     'transfer': set(),
     'evaluation': {'models', 'datasets'},
-    'visualization': {'models', 'transfer'},
+    'visualization': {'models', 'datasets', 'transfer'},
     'engine': {'models', 'transfer'},
     'finetune': {'datasets', 'engine', 'transfer'},
 }

@@ -13,7 +13,11 @@ default_hooks = dict(
 # Beside these the runner adds what pre-training cannot do without: FitCheckHook
 # (batch, data, queues), MomentumUpdateHook, and ExactResumeHook where a list of
 # one's own leaves it out.
-custom_hooks = [dict(type='DataWaitHook'), dict(type='ExactResumeHook')]
+custom_hooks = [
+    dict(type='DataWaitHook'),
+    dict(type='DiagnosticsHook', interval=50),  # docs/diagnostics.md
+    dict(type='ExactResumeHook'),
+]
 runner_type = 'dense_ssl.DenseRunner'
 
 env_cfg = dict(

@@ -37,6 +37,7 @@ class FeatureQueue(nn.Module):
         # Keys ever written: the buffer is saved, the int spares a host sync.
         self.register_buffer('written', torch.zeros((), dtype=torch.long))
         self._written = 0
+        self._latest = 0  # keys of the last batch
         self.dim = dim
         self.register_buffer('features', torch.empty(0, dim))
         self.resize(length)
@@ -63,6 +64,11 @@ class FeatureQueue(nn.Module):
         """Slots that hold real keys rather than the random start."""
         return min(self._written, len(self))
 
+    @property
+    def age(self) -> int:
+        """Batches since the oldest key was written, if all were as large as the last."""
+        return -(-self.filled // self._latest) if self._latest else 0
+
     def resize(self, length: int) -> None:
         """Start anew with ``length`` random keys."""
         if length < 1:
@@ -81,7 +87,7 @@ class FeatureQueue(nn.Module):
         Call it after the losses of the step, on detached unit vectors.
         """
         keys = gather_batch(keys.detach().to(self.features.dtype))
-        new = keys.shape[0]
+        new = self._latest = keys.shape[0]
         keys = keys[-len(self) :]
         start = (self._written + new - keys.shape[0]) % len(self)
         head = keys[: len(self) - start]

@@ -1,8 +1,12 @@
 """Embed montages level by level: only what is read, or everything.
 
 ``networks`` is anything with a ``backbone``, a ``neck`` (an FPN) and a
-``region_head``: the algorithm, or its momentum copy.
+``region_head``: the algorithm, or its momentum copy. ``maps`` are those of the
+backbone, where they are at hand.
 """
+
+from collections.abc import Sequence
+from typing import Optional
 
 from torch import Tensor
 
@@ -10,7 +14,9 @@ from .montage_levels import MontageLevels, Montages
 from .networks.fpn import pyramid_sections
 
 
-def embed_selected(networks, levels: MontageLevels, montages: Montages) -> list[Tensor]:
+def embed_selected(
+    networks, levels: MontageLevels, montages: Montages, maps: Optional[Sequence[Tensor]] = None
+) -> list[Tensor]:
     """Embed each level's montages on the level's own map.
 
     All levels share one pass of the backbone. From the FPN on, a level's
@@ -19,11 +25,9 @@ def embed_selected(networks, levels: MontageLevels, montages: Montages) -> list[
     Returns:
         list[Tensor]: Cell embeddings (M_l * ratio_l^2, D) of each level.
     """
-    maps = pyramid_sections(
-        networks.neck,
-        networks.backbone(montages.images),
-        list(zip(levels.fpn_levels, montages.counts)),
-    )
+    maps = networks.backbone(montages.images) if maps is None else maps
+    sections = list(zip(levels.fpn_levels, montages.counts))
+    maps = pyramid_sections(networks.neck, maps, sections)
     return [networks.region_head(x, ratio) for x, ratio in zip(maps, levels.ratios)]
 
 
@@ -35,7 +39,9 @@ def embed_plain(networks, levels: MontageLevels, montages: Montages) -> Tensor:
     return networks.region_head(top)
 
 
-def embed_everything(networks, levels: MontageLevels, montages: Montages) -> list[Tensor]:
+def embed_everything(
+    networks, levels: MontageLevels, montages: Montages, maps: Optional[Sequence[Tensor]] = None
+) -> list[Tensor]:
     """Embed every image on every map, then keep what is read.
 
     What the released code computes, for its batch-norm statistics: FPN and
@@ -45,7 +51,7 @@ def embed_everything(networks, levels: MontageLevels, montages: Montages) -> lis
     Returns:
         list[Tensor]: As :func:`embed_selected`.
     """
-    maps = networks.neck(networks.backbone(montages.images))
+    maps = networks.neck(networks.backbone(montages.images) if maps is None else maps)
     kept: list[Tensor] = []
     end = len(montages.images)
     for level in reversed(range(len(levels))):

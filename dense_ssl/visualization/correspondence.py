@@ -10,7 +10,7 @@ from torch import Tensor
 from dense_ssl.models.correspondence import SimilarityCorrespondence, ViewMap
 from dense_ssl.models.geometry import cell_distance
 
-__all__ = ['draw_correspondence', 'correct_matches', 'tensor_to_image']
+__all__ = ['correct_matches', 'draw_correspondence', 'spread_cells', 'tensor_to_image']
 
 GAP = 16  # pixels between the two views
 RIGHT, WRONG, UNKNOWN = (40, 200, 60), (230, 60, 50), (250, 210, 60)
@@ -62,7 +62,7 @@ def _enlarge(image: np.ndarray, side: int) -> np.ndarray:
     return cv2.resize(image, (round(side * width / height), side), interpolation=cv2.INTER_CUBIC)
 
 
-def _spread(cells: list, columns: int, count: int) -> list:
+def spread_cells(cells: list, columns: int, count: int) -> list:
     """At most ``count`` cells, each as far as can be from those before."""
     if not cells:
         return []
@@ -130,7 +130,7 @@ def draw_correspondence(
     canvas[:side, : left.shape[1]] = left
     canvas[down:, across:] = other
     cells = wanted.nonzero().flatten().tolist()
-    for cell in _spread(cells, sizes[0][1], max_lines):
+    for cell in spread_cells(cells, sizes[0][1], max_lines):
         x1, y1 = _centre(cell, sizes[0], left)
         x2, y2 = _centre(int(index[0, cell]), sizes[1], other)
         x2, y2 = x2 + across, y2 + down

@@ -7,6 +7,7 @@ from mmpretrain.structures import DataSample
 
 from dense_ssl.datasets import RandomColor
 from dense_ssl.engine.optimizers import LARS
+from dense_ssl.models.diagnostics import spread
 from dense_ssl.registry import MODELS
 
 from . import tiny
@@ -93,13 +94,15 @@ def prepare(name):
 
 
 @gpu
+@pytest.mark.parametrize('observed', [None, {}])
 @pytest.mark.parametrize('name', METHODS)
-def test_step(name):
+def test_step(name, observed):
     model, views = prepare(name)
     model.cuda()
     optimizer = LARS(model.parameters(), lr=0.1, weight_decay=1e-5)
     model.momentum_encoder.attach(optimizer)
     step(model, optimizer, batch(views))  # buffers and kernels are made here
+    model.observed = observed
     data = batch(views)
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode('error')
@@ -132,16 +135,22 @@ class NoReading(torch.utils._python_dispatch.TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+@pytest.mark.parametrize('observed', [None, {}])
 @pytest.mark.parametrize('name', METHODS)
-def test_step_reads_nothing_back(name):
+def test_step_reads_nothing_back(name, observed):
     model, views = prepare(name)
+    model.observed = observed
     # in groups, as on an accelerator
     optimizer = LARS(model.parameters(), lr=0.1, weight_decay=1e-5, foreach=True)
     model.momentum_encoder.attach(optimizer)
     data = batch(views)
     with NoReading():
         loss = step(model, optimizer, data)
+        for what in (observed or {}).values():
+            if torch.is_tensor(what):
+                spread(what)
     assert loss.isfinite()
+    assert observed is None or {'feature'} < observed.keys()
 
 
 def test_the_guard_guards():

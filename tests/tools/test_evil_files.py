@@ -50,7 +50,10 @@ WAYS = {
         (CLASSIFIER, '--checkpoint', EVIL, '--image-folder', CLASSES),
     ],
     'tools/benchmarks/run_suite.py': [(EVIL, '--smoke', '--work-dir', WORK)],
-    'tools/analysis/plot_training.py': [(EVIL, '--out', OUT)],
+    'tools/analysis/visualize.py': [
+        ('curves', EVIL, '--out', OUT),
+        ('pca', CONFIG, EVIL, '--images', IMAGES, '--out', OUT),
+    ],
 }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from dense_ssl.former import old_attributes
 
 from .data_wait_hook import DataWaitHook
 from .deferred_info_hook import DeferredInfoHook
+from .diagnostics_hook import DiagnosticsHook
 from .exact_resume_hook import ExactResumeHook
 from .finite_check_hook import FiniteCheckHook
 from .fit_check_hook import FitCheckHook
@@ -14,6 +15,7 @@ from .stop_signal_hook import StopSignalHook
 __all__ = [
     'DataWaitHook',
     'DeferredInfoHook',
+    'DiagnosticsHook',
     'ExactResumeHook',
     'FiniteCheckHook',
     'FitCheckHook',

@@ -1,6 +1,6 @@
 """What every algorithm here has: online networks and their momentum copy."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Optional, Union
 
 import torch
@@ -55,10 +55,15 @@ class MomentumSelfSupervisor(BaseSelfSupervisor):
     Raises:
         UserError: The neck, or without one the projector, takes other maps
             than the backbone gives.
+
+    Attributes:
+        observed (dict, optional): A dict asks the next step to leave there what :meth:`observe`
+            is given, by name. None (default): nobody looks.
     """
 
     #: Extra networks that read the backbone's last map, even where there is a neck.
     reads_backbone: tuple[str, ...] = ()
+    observed: Optional[dict[str, Any]] = None
 
     @old_arguments(more_networks='extra_networks')
     def __init__(
@@ -121,6 +126,12 @@ class MomentumSelfSupervisor(BaseSelfSupervisor):
         """Initialise the online networks and start the copy from them."""
         super().init_weights()
         self.momentum_encoder.copy_online()
+
+    def observe(self, name: str, value: Union[Tensor, Callable], *args: Any) -> None:
+        """Show ``value``, or ``value(*args)``, to who asked; the first one of a name counts."""
+        if self.observed is not None and name not in self.observed:
+            with torch.no_grad():
+                self.observed[name] = value.detach() if isinstance(value, Tensor) else value(*args)
 
     @staticmethod
     def check_views(inputs: Sequence[Tensor], views: int) -> None:

@@ -13,6 +13,7 @@ from dense_ssl.registry import MODELS
 
 from ..batch_shuffle import BatchShuffle
 from ..correspondence import Match, ViewMap
+from ..diagnostics import queue_ranking
 from ..feature_queue import FeatureQueue
 from ..networks.dense_projector import DenseProjection
 from ..networks.fpn import freeze_unread
@@ -135,6 +136,9 @@ class DenseCL(MomentumSelfSupervisor):
 
         g_q, g_k = (F.normalize(x.global_, dim=1) for x in (online, target))
         loss_global = self.head.loss(g_q, g_k, self.negatives(self.queue))
+        self.observe('feature', map_q)
+        self.observe('image', g_q)
+        self.observe('image_ranking', queue_ranking, g_q, g_k, self.queue.features)
         losses = dict(loss_global=(1 - self.loss_lambda) * loss_global)
 
         if online.dense is not None:
@@ -180,12 +184,12 @@ class DenseCL(MomentumSelfSupervisor):
         d_q = F.normalize(dense_q.flatten(2), dim=1).transpose(1, 2)
         d_k = F.normalize(dense_k.flatten(2), dim=1).transpose(1, 2)
         positive = d_k.gather(1, match.index.unsqueeze(2).expand(-1, -1, d_k.shape[2]))
-        return self.head.loss(
-            d_q.flatten(0, 1),
-            positive.flatten(0, 1),
-            self.negatives(self.dense_queue),
-            match.valid.flatten(),
+        query, positive, valid = d_q.flatten(0, 1), positive.flatten(0, 1), match.valid.flatten()
+        self.observe('cell', dense_q)
+        self.observe(
+            'cell_ranking', queue_ranking, query, positive, self.dense_queue.features, valid
         )
+        return self.head.loss(query, positive, self.negatives(self.dense_queue), valid)
 
     def negatives(self, queue: FeatureQueue) -> Tensor:
         """Keys (K, D), a copy if they change before the head is done."""

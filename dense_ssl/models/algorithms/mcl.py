@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from dense_ssl.errors import UserError
 from dense_ssl.registry import MODELS
 
+from ..diagnostics import target_ranking
 from ..montage_embedding import embed_everything, embed_plain, embed_selected
 from ..montage_levels import MontageLevels, Montages
 from ..networks.fpn import freeze_unread
@@ -84,7 +85,13 @@ class MCL(MomentumSelfSupervisor):
     def embed(self, side: Montages) -> list[Tensor]:
         """Online embeddings of the cells of each level."""
         run = embed_selected if self.mode == 'selected' else embed_everything
-        return run(self, self.levels, side)
+        maps = self.backbone(side.images)
+        embeddings = run(self, self.levels, side, maps)
+        self.observe('feature', maps[-1][: side.counts[0]])
+        self.observe('image', embeddings[0])
+        if len(embeddings) > 1:
+            self.observe('cell', torch.cat, embeddings[1:])
+        return embeddings
 
     @torch.no_grad()
     def embed_targets(self, side: Montages) -> Tensor:
@@ -132,6 +139,10 @@ class MCL(MomentumSelfSupervisor):
         predictions = [self.predict(x) for x in map(self.embed, sides)]
         targets = [self.embed_targets(side) for side in sides]
 
+        z, labels, own = predictions[0], sides[0].labels, targets[1]
+        self.observe('image_ranking', target_ranking, z[:1], labels[:1], own)
+        if len(z) > 1:
+            self.observe('cell_ranking', target_ranking, z[1:], labels[1:], own)
         first = self.head.loss(predictions[0], sides[0].labels, targets[1], **kwargs)
         second = self.head.loss(predictions[1], sides[1].labels, targets[0], **kwargs)
         losses = {

@@ -13,6 +13,7 @@ from dense_ssl.former import old_arguments
 from dense_ssl.registry import MODELS
 
 from ..correspondence import ViewMap
+from ..diagnostics import pair_ranking
 from ..losses import positive_cosine, unit_cells
 from ..networks.fpn import freeze_unread
 from ..widths import follow
@@ -102,7 +103,10 @@ class PixContrast(MomentumSelfSupervisor):
 
     def encode(self, networks, view: Tensor) -> Encoding:
         """One view through the online or the momentum networks."""
-        return self.encode_maps(networks, networks.backbone(view))
+        maps = networks.backbone(view)
+        if networks is self:
+            self.observe('feature', maps[-1])
+        return self.encode_maps(networks, maps)
 
     def encode_maps(self, networks, maps: Sequence[Tensor]) -> Encoding:
         """From the backbone's maps to the projections."""
@@ -152,6 +156,7 @@ class PixContrast(MomentumSelfSupervisor):
     ) -> dict[str, Tensor]:
         """Losses of both directions, from the encodings of both views."""
         predicted = [[self.predict(x) for x in view.cells] for view in online]
+        self.observe('cell', online[0].cells[0])
         outcomes = []
         for a, b in ((0, 1), (1, 0)):
             for level, cells in enumerate(target[b].cells):
@@ -170,6 +175,7 @@ class PixContrast(MomentumSelfSupervisor):
         """Loss and statistics of one level, in one direction."""
         online, target = unit_cells(online), unit_cells(target)
         loss = self.head.loss(online, target, positive)
+        self.observe('cell_ranking', pair_ranking, online, target, positive)
         with torch.no_grad():
             count = positive.sum((1, 2))
             overlap = count > 0
