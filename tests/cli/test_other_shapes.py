@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmpretrain.models import ResNet
 from PIL import Image
 
-from dense_ssl.cli import edits
+from dense_ssl.cli import flags
 from dense_ssl.cli.arguments import train_parser
 from dense_ssl.cli.build import build_config
 from dense_ssl.cli.channels import set_channels
@@ -83,8 +83,8 @@ def joined(source):
 @pytest.mark.parametrize('shape', [None, repeated, joined])
 def test_every_option_reaches_classes_at_any_depth(shape):
     cfg = classes(shape)
-    edits.set_view_size(cfg, 64)
-    edits.set_white_level(cfg)
+    flags.set_view_size(cfg, 64)
+    flags.set_white_level(cfg)
     cfg.speed = dict(colors='device')
     place_colors(cfg)
     set_channels(cfg, 5)
@@ -99,9 +99,9 @@ def test_every_option_reaches_classes_at_any_depth(shape):
 
 def test_data_of_joined_sets_is_said_to_be_unclear():
     with pytest.raises(UserError, match='joins 2 data sets.*--data a b'):
-        edits.set_data(classes(joined), 'a')
+        flags.set_data(classes(joined), 'a')
     cfg = classes(repeated)
-    edits.set_data(cfg, ['a', 'b'])
+    flags.set_data(cfg, ['a', 'b'])
     assert cfg.train_dataloader.dataset.dataset.data_root == ['a', 'b']
 
 
@@ -110,7 +110,7 @@ def test_a_file_that_names_classes(tmp_path):
     (tmp_path / 'config.py').write_text(NEW_STYLE)
     cfg = load_config(str(tmp_path / 'config.py'))
     assert cfg.default_scope == 'dense_ssl' and cfg.model.type is DenseCL
-    edits.set_data(cfg, ['a', 'b'])
+    flags.set_data(cfg, ['a', 'b'])
     assert cfg.train_dataloader.dataset.data_root == ['a', 'b']
 
 

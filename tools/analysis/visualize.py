@@ -15,7 +15,7 @@ from torchvision.transforms.functional import to_pil_image
 import dense_ssl  # noqa: F401
 from dense_ssl.cli.clean_errors import clean_errors
 from dense_ssl.cli.config import load_config
-from dense_ssl.cli.edits import set_view_size
+from dense_ssl.cli.flags import set_view_size
 from dense_ssl.errors import UserError
 from dense_ssl.visualization.curves import draw_curves, read_run
 from dense_ssl.visualization.features import draw_attention, draw_pca, draw_similarity
