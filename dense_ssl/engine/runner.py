@@ -27,6 +27,7 @@ from .hooks.stop_signal_hook import Signals
 from .processes import join_process_group, settle_processes
 from .progress import follow_epochs, step_of
 from .saving import BACKEND, keep_until_saved
+from .value_check import check_values
 from .work_folder import claim, make_room
 
 __all__ = ['DenseRunner', 'checkpoint_activations', 'checkpointed_stages']
@@ -39,6 +40,7 @@ class DenseRunner(Runner):
     ``Runner.from_cfg`` of mmengine makes one of any config whose ``runner_type`` or
     ``default_scope`` is dense_ssl's. On top of mmengine's it
 
+    - refuses numbers that make no sense, see :func:`check_values`;
     - settles backend and batch norm for the devices at hand, see :func:`settle_processes`;
     - loads ``load_from`` and resumes strictly: a file that does not fit the model ends the run
       before a data set is opened, with a readable difference (:class:`StartingPoint`);
@@ -63,6 +65,7 @@ class DenseRunner(Runner):
     def from_cfg(cls, cfg: Config) -> 'DenseRunner':
         """Build a runner from a config, which is left as it is."""
         cfg = copy.deepcopy(cfg) if isinstance(cfg, Config) else Config(dict(cfg))
+        check_values(cfg)
         notes = settle_processes(cfg)
         join_process_group(cfg)
         place_colors(cfg)
