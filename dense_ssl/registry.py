@@ -38,11 +38,7 @@ class _Registry(Registry):
             return found
         names = {name for registry in self._line() for name in registry.module_dict}
         close = difflib.get_close_matches(key.rpartition('.')[2], sorted(names), n=3, cutoff=0.5)
-        meant = (
-            f'did you mean {" or ".join(close)}?'
-            if close
-            else 'is it in a package of custom_imports?'
-        )
+        meant = f'did you mean {" or ".join(close)}?' if close else 'see custom_imports'
         raise UserError(f"type='{key}': there is no such {self.name}; {meant}")
 
     def _line(self) -> Iterator[Registry]:

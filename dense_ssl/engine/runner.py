@@ -24,6 +24,7 @@ from dense_ssl.transfer.checkpoint import guard_mmengine
 from .checkpoint_check import MODULE, StartingPoint
 from .device_color import place_colors
 from .hooks.stop_signal_hook import Signals
+from .log_history import bound_history, restore_history
 from .processes import join_process_group, settle_processes
 from .progress import follow_epochs, step_of
 from .saving import BACKEND, keep_until_saved
@@ -80,7 +81,7 @@ class DenseRunner(Runner):
         super().register_hooks(default_hooks, custom_hooks)
         policy = self.cfg.get('non_finite', 'stop')
         self._add_hook('FiniteCheckHook', policy=policy)
-        self._add_hook('StopSignalHook')
+        self._add_hook('StopSignalHook', save_every=self.cfg.get('save_every'))
         if not isinstance(bare(self.model), BaseSelfSupervisor):
             return
         # Where workers persist, and the config asks for nothing, that is accepted.
@@ -102,6 +103,7 @@ class DenseRunner(Runner):
         """As mmengine's; in a local folder the file is there as a whole or not at all."""
         if '://' not in str(out_dir) and not file_client_args and not backend_args:
             backend_args = dict(backend=BACKEND)
+        bound_history(self.message_hub, step_of(self)['an_epoch'])
         kwargs['meta'] = {**(kwargs.get('meta') or {}), 'step': step_of(self)}
         super().save_checkpoint(
             out_dir, filename, file_client_args, *args, backend_args=backend_args, **kwargs
@@ -143,6 +145,7 @@ class DenseRunner(Runner):
             start = StartingPoint(self, filename, revise_keys=revise_keys)
         self._has_loaded = True
         content = start.load()
+        restore_history(content)
         if str(map_location) != 'cpu':
             content = apply_to(content, torch.is_tensor, lambda x: x.to(map_location))
         self._loaded_meta = content.get('meta') or {}

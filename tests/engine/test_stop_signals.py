@@ -74,6 +74,27 @@ def test_it_waits_for_the_end_of_an_accumulation(images, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('every, accumulated, kept', [(2, 1, 8), (4, 3, 5), (5, 1, 5)])
+def test_a_run_that_is_killed_loses_no_more_than_save_every(
+    images, tmp_path, every, accumulated, kept
+):
+    options = {
+        'workers': 2,
+        'optim_wrapper.accumulative_counts': accumulated,
+        'default_hooks.checkpoint.interval': 3,
+    }
+    _, whole = train(recipe(images, tmp_path / 'a', **options))
+    cfg = stopped(images, tmp_path / 'b', 'SIGKILL', 8, **options)
+    code, output = finish(cfg, '--save-every', every)
+    assert code == -signal.SIGKILL, output[-3000:]
+    cfg = recipe(images, tmp_path / 'b', **options)
+    cfg.resume = True
+    assert train(cfg)[1].losses == whole.losses[kept:]
+    same_end(tmp_path / 'a', tmp_path / 'b')
+    assert not (tmp_path / 'b' / 'stopped.pth').exists()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1'])
 def test_a_command(images, tmp_path, name):
     """The signal comes from outside, at whatever moment."""

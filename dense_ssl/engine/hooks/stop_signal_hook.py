@@ -17,6 +17,7 @@ from torch.utils.data import get_worker_info
 from dense_ssl.files import write_atomically
 from dense_ssl.registry import HOOKS
 
+from ..saving import DiskFull, go_on
 from ..work_folder import POINTER, STOPPED
 from .exact_resume_hook import ExactResumeHook
 
@@ -79,13 +80,21 @@ class StopSignalHook(Hook):
     That is ``stopped.pth``, which a bare ``--resume`` goes on from, and which goes with the next
     regular checkpoint. It waits for the end of an accumulation. All processes stop at the same
     step, whichever of them was told: they exchange a flag on the host, a step late.
+
+    Args:
+        save_every: Write such a file, over the one before, every so many iterations too, in case
+            the run dies without a signal.
     """
 
     priority = 'LOWEST'  # after CheckpointHook
 
+    def __init__(self, save_every: Optional[int] = None) -> None:
+        self.save_every = save_every or float('inf')
+
     def before_train(self, runner) -> None:
         """Make a group of the hosts, apart from the devices' one."""
         self.group = dist.new_group(backend='gloo') if get_world_size() > 1 else None
+        self.saved = runner.iter
         self.stopping = False
         self.flag, self.exchange = torch.zeros(1), None
 
@@ -95,8 +104,9 @@ class StopSignalHook(Hook):
         if not isinstance(loop, IterBasedTrainLoop) and self.is_last(runner, batch_idx):
             return
         every = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
-        if self._told(runner) and (runner.iter + 1) % every == 0:
-            self._stop(runner, runner.epoch, runner.iter + 1)
+        told = self._told(runner)
+        if (runner.iter + 1) % every == 0:
+            self._save(runner, told, runner.epoch, runner.iter + 1)
 
     def is_last(self, runner, batch_idx: int) -> bool:
         """Whether the epoch ends here; what follows is done first."""
@@ -104,8 +114,8 @@ class StopSignalHook(Hook):
 
     def after_train_epoch(self, runner) -> None:
         """Stop after an epoch."""
-        if not isinstance(runner.train_loop, IterBasedTrainLoop) and self._told(runner):
-            self._stop(runner, runner.epoch + 1, runner.iter)
+        if not isinstance(runner.train_loop, IterBasedTrainLoop):
+            self._save(runner, self._told(runner), runner.epoch + 1, runner.iter)
 
     def _told(self, runner) -> bool:
         told = runner.signals.told is not None
@@ -120,15 +130,29 @@ class StopSignalHook(Hook):
         )
         return self.stopping
 
-    def _stop(self, runner, epoch: int, iteration: int) -> None:
+    def _save(self, runner, stop: bool, epoch: int, iteration: int) -> None:
+        """Write the file if it is time to, or if the run is to stop here."""
+        early = iteration - self.saved < self.save_every or iteration == runner.max_iters
+        if early and not stop:
+            return
+        self.saved = iteration
         for hook in runner.hooks:
             if isinstance(hook, ExactResumeHook):
                 hook.gather(runner, self.group)
-        meta = dict(epoch=epoch, iter=iteration)
-        runner.save_checkpoint(runner.work_dir, STOPPED, meta=meta)
+        try:
+            meta = dict(epoch=epoch, iter=iteration)
+            runner.save_checkpoint(runner.work_dir, STOPPED, meta=meta)
+        except DiskFull as error:
+            if stop:
+                raise
+            go_on(runner, error)
+            return
+        path = osp.join(runner.work_dir, STOPPED)
         if is_main_process():
-            path = osp.join(runner.work_dir, STOPPED)
             write_atomically(osp.join(runner.work_dir, POINTER), path)
+        if not stop:
+            return
+        if is_main_process():
             runner.logger.warning(
                 f'{runner.signals.told or "another process was told to stop"}: stopped after '
                 f'iteration {iteration}, saved {path}; --resume goes on from there. '
