@@ -15,6 +15,7 @@ from mmengine.utils import apply_to
 from mmpretrain.models import BaseSelfSupervisor
 from torch import nn
 from torch.utils.checkpoint import checkpoint
+from torch.utils.data import DataLoader
 
 from dense_ssl.errors import UserError
 from dense_ssl.modules import bare
@@ -23,7 +24,7 @@ from dense_ssl.transfer.checkpoint import guard_mmengine
 
 from .checkpoint_check import MODULE, StartingPoint
 from .device_color import place_colors
-from .hooks.stop_signal_hook import Signals
+from .hooks.stop_signal_hook import Signals, outliving
 from .log_history import bound_history, restore_history
 from .processes import join_process_group, settle_processes
 from .progress import follow_epochs, step_of
@@ -75,6 +76,12 @@ class DenseRunner(Runner):
         for note in notes:
             runner.logger.info(note)
         return runner
+
+    @staticmethod
+    def build_dataloader(dataloader, seed=None, diff_rank_seed=False) -> DataLoader:
+        """As mmengine's; workers outlive the signals by which the run is told to stop."""
+        loader = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+        return loader if loader is dataloader else outliving(loader)
 
     def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
         """Also those that every run or pre-training needs and the config does not list."""

@@ -1,6 +1,7 @@
 """A run that is told to stop saves, and its rest equals that of an uninterrupted one."""
 
 import multiprocessing
+import os
 import signal
 import subprocess
 import time
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from dense_ssl.engine.hooks.stop_signal_hook import EXIT_CODE, Signals
+from dense_ssl.engine.runner import DenseRunner
 
 from .runs import ROOT, config, environment, finish, image_folder, start, train
 
@@ -114,6 +116,68 @@ def test_a_command(images, tmp_path, name):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('name', ['SIGTERM', 'SIGINT'])
+def test_workers_that_are_told_too(images, tmp_path, name):
+    """As Ctrl-C and schedulers do it: every process of the run gets the signal."""
+    process = start(
+        recipe(images, tmp_path, workers=2, **{'train_cfg.max_epochs': 500}),
+        start_new_session=True,
+    )
+    deadline = time.time() + 120
+    while not list(tmp_path.glob('epoch_*.pth')) and time.time() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, getattr(signal, name))
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 75 and 'Traceback' not in output, output[-3000:]
+    with pytest.raises(ProcessLookupError):  # nobody is left
+        os.killpg(process.pid, 0)
+
+
+class Slow(torch.utils.data.Dataset):
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        time.sleep(self.seconds * index)
+        return index
+
+
+def loader(seconds):
+    return DenseRunner.build_dataloader(
+        dict(
+            dataset=Slow(seconds),
+            sampler=dict(type='DefaultSampler', shuffle=False),
+            batch_size=1,
+            num_workers=2,
+        )
+    )
+
+
+def test_a_worker_hears_its_owner_alone():
+    with Signals():
+        batches = iter(loader(0.3))  # they may not have begun
+        for worker in batches._workers:
+            for name in ('SIGTERM', 'SIGINT', 'SIGUSR1'):
+                subprocess.run(['kill', f'-{name}', str(worker.pid)], check=True)
+        assert [int(x[0]) for x in batches] == [0, 1, 2, 3]
+
+
+def test_a_worker_that_is_stuck_does_not_hold_its_owner_up():
+    with Signals():
+        batches = iter(loader(60))
+        next(batches)
+        workers, start = batches._workers, time.monotonic()
+        del batches
+        for worker in workers:
+            worker.join(20)
+        assert time.monotonic() - start < 50
+        assert not any(worker.is_alive() for worker in workers)
+
+
+@pytest.mark.slow
 def test_two_processes_stop_together(images, tmp_path):
     """One of two is told; both stop at one step, and the rest is the same."""
 
@@ -152,3 +216,18 @@ def test_forked_processes_end_when_their_owner_wants():
             codes.append(process.exitcode)
             process.kill()
     assert codes == [-signal.SIGTERM] * 151 and signals.told is None
+
+
+def test_a_forked_process_that_waits_for_a_lock_ends_too():
+    context = multiprocessing.get_context('fork')
+    with Signals():
+        lock = context.Lock()
+        with lock:
+            process = context.Process(target=lock.acquire)
+            process.start()
+            time.sleep(0.3)
+            process.terminate()
+            process.join(10)
+            code = process.exitcode
+            process.kill()
+    assert code == -signal.SIGTERM
