@@ -5,10 +5,14 @@ fails here falls through to mmpretrain and then to mmengine. Parts of other
 packages are reached by prefix, e.g. ``mmdet.FPN``.
 """
 
+import difflib
+from collections.abc import Iterator
 from typing import Optional
 
 from mmengine.registry import Registry
 from mmpretrain import registry as parent
+
+from dense_ssl.errors import UserError
 
 __all__ = [
     'DATASETS',
@@ -23,10 +27,32 @@ __all__ = [
 ]
 
 
+class _Registry(Registry):
+    """A registry that names what is nearest to a name that it does not find."""
+
+    def get(self, key: str) -> Optional[type]:
+        try:
+            found = super().get(key)
+        except RuntimeError:
+            found = None
+        if found is not None:
+            return found
+        names = {name for registry in self._line() for name in registry.module_dict}
+        close = difflib.get_close_matches(key.rpartition('.')[2], sorted(names), n=3, cutoff=0.5)
+        meant = f'did you mean {" or ".join(close)}?' if close else 'see custom_imports'
+        raise UserError(f"type='{key}': there is no such {self.name}; {meant}")
+
+    def _line(self) -> Iterator[Registry]:
+        registry: Optional[Registry] = self
+        while registry is not None:
+            yield registry
+            registry = registry.parent
+
+
 def _child(name: str, location: Optional[str] = None) -> Registry:
     """A registry under mmpretrain's ``name``, filled by ``dense_ssl.location``."""
     registry = getattr(parent, name)
-    child = Registry(
+    child = _Registry(
         registry.name,
         parent=registry,
         scope='dense_ssl',

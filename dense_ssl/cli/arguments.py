@@ -183,6 +183,13 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
         help='start anew in a work folder that holds a run, and take its checkpoints away',
     )
     parser.add_argument(
+        '--save-every',
+        type=int,
+        metavar='N',
+        help='save every N iterations too, besides the checkpoints that the config asks for: a '
+        'run that dies loses no more than that. One file, stopped.pth, for --resume',
+    )
+    parser.add_argument(
         '--amp',
         nargs='?',
         const='float16',

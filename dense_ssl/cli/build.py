@@ -164,6 +164,8 @@ def apply_training(cfg: Config, args: argparse.Namespace) -> None:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp is not None:
         flags.set_amp(cfg, args.amp)
+    if args.save_every is not None:
+        cfg.save_every = args.save_every
     if args.accumulate is not None:
         flags.set_accumulation(cfg, args.accumulate)
     if args.auto_scale_lr:

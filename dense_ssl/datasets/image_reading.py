@@ -1,9 +1,11 @@
 """Any image file as an upright 8-bit RGB array, or an error that names it."""
 
+import errno
 import os
 import os.path as osp
 import re
 import stat
+import time
 from collections.abc import Callable, Mapping
 from io import SEEK_END, BytesIO
 from typing import Any, BinaryIO, Optional
@@ -39,6 +41,19 @@ _BITS, _BANDS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 277, 262, 339  # tags of TIFF
 _WIDTH, _HEIGHT, _PLANES, _SEPARATE = 256, 257, 284, 2
 _SIGNED, _FLOAT = 2, 3
 _MAX_PIXELS = 'DENSE_SSL_MAX_PIXELS'
+#: Seconds before a file that the system failed to read is tried again.
+PAUSES = (0.5, 1.0, 2.0, 4.0)
+_PASSING = {
+    getattr(errno, name)
+    for name in (
+        'EIO ESTALE ETIMEDOUT EAGAIN EINTR EBUSY EREMOTEIO ENOTCONN ECONNRESET ECONNABORTED '
+        'EHOSTDOWN EHOSTUNREACH ENETDOWN ENETUNREACH ENOLINK ENFILE EMFILE'
+    ).split()
+    if hasattr(errno, name)
+}
+#: So many of them at the end are too many; decoders of other kinds notice it, or cannot know.
+_ZEROS = dict(JPEG=16, MPO=16, WEBP=512)
+_PIXELS, _END = b'\xff\xda', b'\xff\xd9'  # where a JPEG's pixels begin and end
 
 
 class UnreadableImage(UserError, OSError):
@@ -77,7 +92,27 @@ def _open_image(file: BinaryIO) -> Image.Image:
     if limit := os.environ.get(_MAX_PIXELS):
         # Pillow warns above its limit, and refuses above twice as many.
         Image.MAX_IMAGE_PIXELS = (int(limit) + 1) // 2 or None
-    return Image.open(file, formats=FORMATS)
+    image = Image.open(file, formats=FORMATS)
+    place = file.tell()
+    if _broke_off(image.format, file):
+        raise UserError('its end is all zeros: a copy of it broke off')
+    file.seek(place)
+    return image
+
+
+def _broke_off(kind: Optional[str], file: BinaryIO) -> bool:
+    """Whether zeros stand where the file should end, and its decoder may not notice."""
+    if (zeros := _ZEROS.get(kind or '')) is None:
+        return False
+    end = _size(file)
+    if kind == 'WEBP':
+        file.seek(4)
+        end = min(end, 8 + int.from_bytes(file.read(4), 'little'))
+    file.seek(max(0, end - zeros))
+    if any(file.read(zeros)):
+        return False
+    file.seek(0)  # a JPEG may be padded behind its end
+    return kind == 'WEBP' or (content := file.read()).rfind(_END) < content.rfind(_PIXELS)
 
 
 def _size(file: BinaryIO) -> int:
@@ -305,6 +340,8 @@ def _read_plain_jpeg(path: str) -> Optional[np.ndarray]:
         data = (
             torch.frombuffer(read_packed(*packed), dtype=torch.uint8) if packed else read_file(path)
         )
+        if not data[-_ZEROS['JPEG'] :].any():
+            return None
         image = decode_jpeg(data, apply_exif_orientation=True)
     # TypeError: torchvision before 0.18; ValueError: no bytes; OSError: no
     # such name in a pack
@@ -331,10 +368,29 @@ def read_rgb(path: str, levels: Optional[Levels] = None) -> np.ndarray:
             by their kind ('integer', 'float'), one for the whole data set;
             without, a file is scaled by itself.
 
+    Where the system fails to read (a network drive that is away for a moment) it is asked again a
+    few times, for some seconds in all.
+
     Raises:
         UnreadableImage: The file is missing, empty, truncated, no image, or
             holds a kind of pixels that has no RGB form.
     """
+    for pause in PAUSES:
+        try:
+            return _read_rgb(path, levels)
+        except UnreadableImage as error:
+            if getattr(error.__cause__, 'errno', None) not in _PASSING:
+                raise
+        time.sleep(pause)
+    try:
+        return _read_rgb(path, levels)
+    except UnreadableImage as error:
+        raise UnreadableImage(
+            f'{error} (tried {len(PAUSES) + 1} times in {sum(PAUSES):g} s)'
+        ) from error
+
+
+def _read_rgb(path: str, levels: Optional[Levels]) -> np.ndarray:
     if path.lower().endswith(('.jpg', '.jpeg', '.jfif', '.jpe')):
         if (plain := _read_plain_jpeg(path)) is not None:
             return plain

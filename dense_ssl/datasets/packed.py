@@ -181,4 +181,10 @@ def read_packed(path: str, name: str) -> bytearray:
         UserError: See :class:`Pack`.
     """
     pack = _opened.get(path) or open_pack(path)
-    return pack.read(*pack.place(name))
+    try:
+        return pack.read(*pack.place(name))
+    except MissingFile:
+        raise
+    except OSError:  # such as ESTALE, which lasts until it is opened anew
+        del _opened[path]
+        raise

@@ -109,11 +109,11 @@ class UnlabeledImages(CustomDataset):
             raise UserError(
                 f'max_unreadable_fraction must lie in [0, 1), got {max_unreadable_fraction}'
             )
-        if verify != 'auto' and not isinstance(verify, (bool, int)):
+        if verify != 'auto' and not (isinstance(verify, (bool, int)) and verify >= 0):
             raise UserError(
                 f"verify must be True, False, 'auto' or a number of files, got {verify!r}"
             )
-        if min_size != 'auto' and not isinstance(min_size, int):
+        if min_size != 'auto' and not (isinstance(min_size, int) and min_size >= 0):
             raise UserError(f"min_size must be 'auto' or a number of pixels, got {min_size!r}")
         self.max_unreadable_fraction = max_unreadable_fraction
         self.verify = verify

@@ -15,6 +15,7 @@ from mmengine.utils import apply_to
 from mmpretrain.models import BaseSelfSupervisor
 from torch import nn
 from torch.utils.checkpoint import checkpoint
+from torch.utils.data import DataLoader
 
 from dense_ssl.errors import UserError
 from dense_ssl.modules import bare
@@ -23,10 +24,12 @@ from dense_ssl.transfer.checkpoint import guard_mmengine
 
 from .checkpoint_check import MODULE, StartingPoint
 from .device_color import place_colors
-from .hooks.stop_signal_hook import Signals
+from .hooks.stop_signal_hook import Signals, outliving
+from .log_history import bound_history, restore_history
 from .processes import join_process_group, settle_processes
 from .progress import follow_epochs, step_of
 from .saving import BACKEND, keep_until_saved
+from .value_check import check_values
 from .work_folder import claim, make_room
 
 __all__ = ['DenseRunner', 'checkpoint_activations', 'checkpointed_stages']
@@ -39,6 +42,7 @@ class DenseRunner(Runner):
     ``Runner.from_cfg`` of mmengine makes one of any config whose ``runner_type`` or
     ``default_scope`` is dense_ssl's. On top of mmengine's it
 
+    - refuses numbers that make no sense, see :func:`check_values`;
     - settles backend and batch norm for the devices at hand, see :func:`settle_processes`;
     - loads ``load_from`` and resumes strictly: a file that does not fit the model ends the run
       before a data set is opened, with a readable difference (:class:`StartingPoint`);
@@ -63,6 +67,7 @@ class DenseRunner(Runner):
     def from_cfg(cls, cfg: Config) -> 'DenseRunner':
         """Build a runner from a config, which is left as it is."""
         cfg = copy.deepcopy(cfg) if isinstance(cfg, Config) else Config(dict(cfg))
+        check_values(cfg)
         notes = settle_processes(cfg)
         join_process_group(cfg)
         place_colors(cfg)
@@ -72,12 +77,18 @@ class DenseRunner(Runner):
             runner.logger.info(note)
         return runner
 
+    @staticmethod
+    def build_dataloader(dataloader, seed=None, diff_rank_seed=False) -> DataLoader:
+        """As mmengine's; workers outlive the signals by which the run is told to stop."""
+        loader = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+        return loader if loader is dataloader else outliving(loader)
+
     def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
         """Also those that every run or pre-training needs and the config does not list."""
         super().register_hooks(default_hooks, custom_hooks)
         policy = self.cfg.get('non_finite', 'stop')
         self._add_hook('FiniteCheckHook', policy=policy)
-        self._add_hook('StopSignalHook')
+        self._add_hook('StopSignalHook', save_every=self.cfg.get('save_every'))
         if not isinstance(bare(self.model), BaseSelfSupervisor):
             return
         # Where workers persist, and the config asks for nothing, that is accepted.
@@ -99,6 +110,7 @@ class DenseRunner(Runner):
         """As mmengine's; in a local folder the file is there as a whole or not at all."""
         if '://' not in str(out_dir) and not file_client_args and not backend_args:
             backend_args = dict(backend=BACKEND)
+        bound_history(self.message_hub, step_of(self)['an_epoch'])
         kwargs['meta'] = {**(kwargs.get('meta') or {}), 'step': step_of(self), **_input(self.model)}
         super().save_checkpoint(
             out_dir, filename, file_client_args, *args, backend_args=backend_args, **kwargs
@@ -140,6 +152,7 @@ class DenseRunner(Runner):
             start = StartingPoint(self, filename, revise_keys=revise_keys)
         self._has_loaded = True
         content = start.load()
+        restore_history(content)
         if str(map_location) != 'cpu':
             content = apply_to(content, torch.is_tensor, lambda x: x.to(map_location))
         self._loaded_meta = content.get('meta') or {}

@@ -12,7 +12,7 @@ from dense_ssl.files import write_atomically
 
 from .work_folder import STOPPED
 
-__all__ = ['BACKEND', 'DiskFull', 'keep_until_saved']
+__all__ = ['BACKEND', 'DiskFull', 'go_on', 'keep_until_saved']
 
 #: Of mmengine's file backends, by which the runner writes into local folders.
 BACKEND = 'dense_ssl.AtomicBackend'
@@ -42,6 +42,13 @@ class AtomicBackend(LocalBackend):
 
 
 register_backend(BACKEND, AtomicBackend)
+
+
+def go_on(runner, error: DiskFull) -> None:
+    """Say that a checkpoint was not written, or raise, as the config has it."""
+    if runner.cfg.get('disk_full', 'stop') != 'go on':
+        raise error
+    runner.logger.error(f'{error} Training goes on without it.')
 
 
 class _Later:
@@ -84,7 +91,7 @@ class _KeepUntilSaved(CheckpointHook):
             super()._save_checkpoint_with_step(runner, step, meta)
         except DiskFull as error:
             self.last_ckpt = last
-            self._go_on(runner, error)
+            go_on(runner, error)
             return
         if is_main_process():
             self.file_backend.carry_out(self._wanted())
@@ -94,7 +101,7 @@ class _KeepUntilSaved(CheckpointHook):
         try:
             super()._save_best_checkpoint(runner, metrics)
         except DiskFull as error:
-            self._go_on(runner, error)
+            go_on(runner, error)
         else:
             self.file_backend.carry_out(self._wanted())
 
@@ -102,12 +109,6 @@ class _KeepUntilSaved(CheckpointHook):
         best = [getattr(self, 'best_ckpt_path', None)]
         best += getattr(self, 'best_ckpt_path_dict', {}).values()
         return {str(path) for path in [self.last_ckpt, *best] if path}
-
-    @staticmethod
-    def _go_on(runner, error: DiskFull) -> None:
-        if runner.cfg.get('disk_full', 'stop') != 'go on':
-            raise error
-        runner.logger.error(f'{error} Training goes on without it.')
 
 
 def keep_until_saved(hook: CheckpointHook) -> None:

@@ -18,7 +18,7 @@ __all__ = ['checkpoints_in', 'claim', 'make_room', 'newest_readable', 'readable'
 
 _NAME = re.compile(r'(epoch|iter)_(\d+)\.pth|stopped\.pth')
 POINTER = 'last_checkpoint'
-STOPPED = 'stopped.pth'  # written on a signal, until the next regular one
+STOPPED = 'stopped.pth'  # on a signal, or by --save-every, until the next regular one
 _LOCK = '.run.lock'
 
 

@@ -105,7 +105,7 @@ class GeometricCorrespondence(Correspondence):
 
     def __init__(self, radius: float = 0.7) -> None:
         super().__init__()
-        if radius <= 0:
+        if not radius > 0:
             raise UserError(f'radius={radius} must be positive')
         self.radius = radius
         self.least = -radius

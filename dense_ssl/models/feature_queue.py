@@ -72,7 +72,7 @@ class FeatureQueue(nn.Module):
     def resize(self, length: int) -> None:
         """Start anew with ``length`` random keys."""
         if length < 1:
-            raise UserError(f'queue length {length} must be positive')
+            raise UserError(f'queue length {length}: queue_len must be 1 or more')
         self.features = F.normalize(self.features.new_empty(length, self.dim).normal_(), dim=1)
         self._restart()
 

@@ -31,13 +31,14 @@ class History(_Shell):
     """What a ``HistoryBuffer`` holds.
 
     Attributes:
-        values (np.ndarray): (updates,) of a scalar.
+        values, counts (np.ndarray): (updates,) of a scalar, and what each weighs.
     """
 
-    values = np.zeros(0)
+    values = counts = np.zeros(0)
 
     def __setstate__(self, state) -> None:
         self.values = state.get('_log_history', self.values)
+        self.counts = state.get('_count_history', self.counts)
 
 
 def _no_attribute(*args) -> None:

@@ -50,10 +50,11 @@ def logged_scalars(checkpoint: Union[str, Path]) -> dict[str, np.ndarray]:
     """What a run logged at every training iteration, from its checkpoint.
 
     Log files hold an average every ``interval`` iterations; the message hub,
-    which checkpoints carry, holds them all.
+    which checkpoints carry, holds the last iterations, at least 10 000 of them.
 
     Returns:
-        dict: (iterations,) values by name, e.g. 'loss', 'positive_pairs'.
+        dict: (iterations,) values by name, e.g. 'loss', 'positive_pairs'; nan for those that are
+        no longer held.
 
     Raises:
         TransferError: The file is no training checkpoint.
@@ -73,10 +74,16 @@ def read_run(checkpoint: Union[str, Path]) -> Run:
             f'{checkpoint} holds no log: give a checkpoint of a training run '
             '(epoch_N.pth or iter_N.pth), not weights taken out of one'
         )
-    values = {
-        name.split('/', 1)[1]: buffer.values
+    held = {
+        name.split('/', 1)[1]: np.asarray(buffer.values, dtype=float)
         for name, buffer in hub['log_scalars'].items()
         if name.startswith('train/')
+    }
+    longest = max(map(len, held.values()), default=0)
+    gone = np.full(max(0, content.get('meta', {}).get('iter', 0) - longest), np.nan)
+    values = {
+        name: np.concatenate([gone, series]) if len(series) == longest else series
+        for name, series in held.items()
     }
     return Run(values, hub['runtime_info'].get('diagnosed', ()), _method(content['state_dict']))
 

@@ -1,3 +1,5 @@
+import threading
+import time
 import warnings
 
 import cv2
@@ -5,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dense_ssl.datasets import UnreadableImage, read_rgb
+from dense_ssl.datasets import UnreadableImage, image_reading, read_rgb
 from dense_ssl.datasets.image_reading import check_image
 
 from .images import blobs, cut
@@ -242,3 +244,58 @@ class TestErrors:
 def test_check_image_gives_the_size(tmp_path):
     Image.fromarray(RGB).save(tmp_path / 'a.png')
     assert check_image(str(tmp_path / 'a.png')) == (60, 40)
+
+
+@pytest.fixture
+def failing(tmp_path):
+    """A file that the system fails to read: EIO."""
+    path = tmp_path / 'a.jpg'
+    path.symlink_to('/proc/self/mem')
+    with pytest.raises(OSError, match='Input/output error'), open(path, 'rb') as file:
+        file.read(1)
+    return path
+
+
+def test_a_file_that_cannot_be_read_for_a_moment(tmp_path, failing, monkeypatch):
+    monkeypatch.setattr(image_reading, 'PAUSES', (0.05, 0.1, 0.2, 10.0))
+    Image.fromarray(blobs()).save(tmp_path / 'b.jpg')
+    back = threading.Timer(0.2, lambda: (tmp_path / 'b.jpg').rename(failing))
+    start = time.monotonic()
+    back.start()
+    assert read_rgb(str(failing)).shape == (40, 60, 3)
+    assert time.monotonic() - start < 5
+
+
+def test_a_file_that_stays_unreadable(failing, monkeypatch):
+    monkeypatch.setattr(image_reading, 'PAUSES', (0.01, 0.01))
+    with pytest.raises(UnreadableImage, match=r'a\.jpg.*Input/output error.*tried 3 times'):
+        read_rgb(str(failing))
+    assert sum(image_reading.PAUSES) < 10
+
+
+def test_damage_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(image_reading, 'PAUSES', (60.0,))
+    (tmp_path / 'a.png').write_bytes(b'')
+    for name in ('a.png', 'none.png'):
+        with pytest.raises(UnreadableImage):
+            read_rgb(str(tmp_path / name))
+
+
+@pytest.mark.parametrize('share', [0.5, 0.9])
+@pytest.mark.parametrize(
+    'name, options',
+    [('a.jpg', {}), ('a.jpg', dict(progressive=True)), ('a.png', {}), ('a.webp', {})],
+)
+def test_a_copy_that_broke_off_leaving_zeros(tmp_path, name, options, share):
+    path = tmp_path / name
+    noise = np.random.default_rng(0).integers(0, 256, (100, 120, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path, **options)
+    content = path.read_bytes()
+    whole = int(share * len(content))
+    path.write_bytes(content[:whole] + bytes(len(content) - whole))
+    for read in (read_rgb, check_image):
+        with pytest.raises(UnreadableImage, match=name):
+            read(str(path))
+    path.write_bytes(content + bytes(5000))  # more than the whole does no harm
+    assert read_rgb(str(path)).shape == (100, 120, 3)
+    assert check_image(str(path)) == (120, 100)

@@ -253,6 +253,17 @@ class TestUnreadable:
             UnlabeledImages(data_root=str(root), **kwargs)
 
 
+def test_half_written_copies_are_counted_and_named(tmp_path, log):
+    files = write_images(tmp_path / 'images', 10)
+    for path in files[2:4]:
+        content = Path(path).read_bytes()
+        Path(path).write_bytes(content[:300] + bytes(len(content) - 300))
+    with pytest.raises(UnreadableImage, match=r'(?s)2 of 10.*002\.jpg.*003\.jpg'):
+        UnlabeledImages(tmp_path / 'images')
+    dataset = UnlabeledImages(str(tmp_path / 'images'), max_unreadable_fraction=0.2)
+    assert dataset.unreadable_count == 2 and dataset.unreadable_files == files[2:4]
+
+
 def views(size):
     """Two crops of ``size`` pixels."""
     crop = [dict(type='RandomResizedCropWithBox')]

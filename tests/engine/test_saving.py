@@ -4,11 +4,13 @@ import resource
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.hooks import Hook
 
 from dense_ssl.engine.saving import DiskFull
+from dense_ssl.visualization.curves import logged_scalars
 
 from .runs import config, finish, image_folder, train
 
@@ -115,3 +117,22 @@ def test_the_best_is_replaced_in_that_order_too(images, tmp_path):
         hook._save_best_checkpoint(runner, dict(a=score))
     assert Watch.seen[2] == ['best_a_epoch_4.pth', 'epoch_4.pth']  # while the next is written
     assert sorted(p.name for p in tmp_path.glob('*.pth')) == ['best_a_epoch_5.pth', 'epoch_5.pth']
+
+
+def test_the_log_kept_in_checkpoints_is_bounded(images, tmp_path, monkeypatch):
+    from dense_ssl.engine import log_history
+
+    monkeypatch.setattr(log_history, 'KEPT', 12)
+    runner, _ = train(recipe(images, tmp_path / 'run', **{'train_cfg.max_epochs': 6}))
+    steps = runner.iter
+    assert steps > 15
+    read = logged_scalars(tmp_path / 'run' / 'epoch_6.pth')['loss']
+    assert len(read) == steps and np.isnan(read).sum() == steps - 12
+    cfg = recipe(images, tmp_path / 'run', **{'train_cfg.max_epochs': 7})
+    cfg.resume = True
+    runner, rest = train(cfg)
+    scalar = runner.message_hub.get_scalar('train/loss')
+    held = list(scalar.data[0])
+    assert len(held) == len(scalar.data[1]) == 12
+    assert held[-len(rest.losses) :] == pytest.approx(rest.losses)
+    assert held[: -len(rest.losses)] == list(read[-12 + len(rest.losses) :])

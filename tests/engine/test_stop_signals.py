@@ -1,6 +1,7 @@
 """A run that is told to stop saves, and its rest equals that of an uninterrupted one."""
 
 import multiprocessing
+import os
 import signal
 import subprocess
 import time
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from dense_ssl.engine.hooks.stop_signal_hook import EXIT_CODE, Signals
+from dense_ssl.engine.runner import DenseRunner
 
 from .runs import ROOT, config, environment, finish, image_folder, start, train
 
@@ -74,6 +76,27 @@ def test_it_waits_for_the_end_of_an_accumulation(images, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('every, accumulated, kept', [(2, 1, 8), (4, 3, 5), (5, 1, 5)])
+def test_a_run_that_is_killed_loses_no_more_than_save_every(
+    images, tmp_path, every, accumulated, kept
+):
+    options = {
+        'workers': 2,
+        'optim_wrapper.accumulative_counts': accumulated,
+        'default_hooks.checkpoint.interval': 3,
+    }
+    _, whole = train(recipe(images, tmp_path / 'a', **options))
+    cfg = stopped(images, tmp_path / 'b', 'SIGKILL', 8, **options)
+    code, output = finish(cfg, '--save-every', every)
+    assert code == -signal.SIGKILL, output[-3000:]
+    cfg = recipe(images, tmp_path / 'b', **options)
+    cfg.resume = True
+    assert train(cfg)[1].losses == whole.losses[kept:]
+    same_end(tmp_path / 'a', tmp_path / 'b')
+    assert not (tmp_path / 'b' / 'stopped.pth').exists()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1'])
 def test_a_command(images, tmp_path, name):
     """The signal comes from outside, at whatever moment."""
@@ -90,6 +113,68 @@ def test_a_command(images, tmp_path, name):
     code, output = finish(recipe(images, folder, epochs=40), '--resume')
     assert code == 0, output[-3000:]
     same_end(tmp_path / 'a', folder, 40)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['SIGTERM', 'SIGINT'])
+def test_workers_that_are_told_too(images, tmp_path, name):
+    """As Ctrl-C and schedulers do it: every process of the run gets the signal."""
+    process = start(
+        recipe(images, tmp_path, workers=2, **{'train_cfg.max_epochs': 500}),
+        start_new_session=True,
+    )
+    deadline = time.time() + 120
+    while not list(tmp_path.glob('epoch_*.pth')) and time.time() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, getattr(signal, name))
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 75 and 'Traceback' not in output, output[-3000:]
+    with pytest.raises(ProcessLookupError):  # nobody is left
+        os.killpg(process.pid, 0)
+
+
+class Slow(torch.utils.data.Dataset):
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        time.sleep(self.seconds * index)
+        return index
+
+
+def loader(seconds):
+    return DenseRunner.build_dataloader(
+        dict(
+            dataset=Slow(seconds),
+            sampler=dict(type='DefaultSampler', shuffle=False),
+            batch_size=1,
+            num_workers=2,
+        )
+    )
+
+
+def test_a_worker_hears_its_owner_alone():
+    with Signals():
+        batches = iter(loader(0.3))  # they may not have begun
+        for worker in batches._workers:
+            for name in ('SIGTERM', 'SIGINT', 'SIGUSR1'):
+                subprocess.run(['kill', f'-{name}', str(worker.pid)], check=True)
+        assert [int(x[0]) for x in batches] == [0, 1, 2, 3]
+
+
+def test_a_worker_that_is_stuck_does_not_hold_its_owner_up():
+    with Signals():
+        batches = iter(loader(60))
+        next(batches)
+        workers, start = batches._workers, time.monotonic()
+        del batches
+        for worker in workers:
+            worker.join(20)
+        assert time.monotonic() - start < 50
+        assert not any(worker.is_alive() for worker in workers)
 
 
 @pytest.mark.slow
@@ -131,3 +216,18 @@ def test_forked_processes_end_when_their_owner_wants():
             codes.append(process.exitcode)
             process.kill()
     assert codes == [-signal.SIGTERM] * 151 and signals.told is None
+
+
+def test_a_forked_process_that_waits_for_a_lock_ends_too():
+    context = multiprocessing.get_context('fork')
+    with Signals():
+        lock = context.Lock()
+        with lock:
+            process = context.Process(target=lock.acquire)
+            process.start()
+            time.sleep(0.3)
+            process.terminate()
+            process.join(10)
+            code = process.exitcode
+            process.kill()
+    assert code == -signal.SIGTERM

@@ -166,6 +166,8 @@ class RandomColor(BaseTransform):
             raise UserError(
                 f'RandomColor: blur_sigma must be (least, most) and not negative, got {blur_sigma}'
             )
+        if not 0 <= solarize_threshold <= 256:
+            raise UserError(f'RandomColor: solarize_threshold={solarize_threshold}: 0 to 256')
         self.blur_sigma = (blur_sigma[0], blur_sigma[1])
         self.solarize_threshold = solarize_threshold
         self.on_device = on_device

@@ -72,6 +72,13 @@ class RandomResizedCropWithBox(RandomResizedCrop):
         max_attempts: int = 10,
         interpolation: str = 'bilinear',
     ) -> None:
+        low, high = crop_ratio_range
+        if not 0 < low <= high <= 1:
+            raise UserError(f'crop_ratio_range={crop_ratio_range}: (least, most) within (0, 1]')
+        if not 0 < aspect_ratio_range[0] <= aspect_ratio_range[1]:
+            raise UserError(f'aspect_ratio_range={aspect_ratio_range}: (least, most), positive')
+        if not np.min(scale) >= 1:
+            raise UserError(f'scale={scale}: a view has at least a pixel (scale, or view_size)')
         super().__init__(
             scale,
             crop_ratio_range=crop_ratio_range,

@@ -99,6 +99,8 @@ class LARS(Optimizer):
         ).items():
             if value < 0:
                 raise UserError(f'{key}={value} must not be negative')
+        if momentum >= 1 or not eta:
+            raise UserError(f'momentum={momentum} must be below 1, and eta={eta} above 0')
         super().__init__(
             params,
             dict(

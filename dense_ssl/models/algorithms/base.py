@@ -1,6 +1,6 @@
 """What every algorithm here has: online networks and their momentum copy."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Optional, Union
 
 import torch
@@ -15,11 +15,21 @@ from dense_ssl.registry import MODELS
 from ..momentum_encoder import MomentumEncoder
 from ..widths import check_widths, follow, map_channels
 
+#: What torch takes as 0 without a word.
+_SIZES = {f'{x}_channels' for x in ('in', 'hidden', 'out', 'conv', 'feat')} | {'num_levels'}
+
 
 def build_part(cfg: Union[dict, nn.Module, None]) -> Any:
     """Build ``cfg`` in scope ``dense_ssl``, whatever scope is the default."""
     if cfg is None or isinstance(cfg, nn.Module):
         return cfg
+    for key, value in cfg.items():
+        if key in _SIZES and isinstance(value, (int, float)) and value < 1:
+            raise UserError(f'{cfg.get("type")}: {key}={value} must be 1 or more')
+    kind, depth = cfg.get('type'), cfg.get('depth')
+    known = getattr(MODELS.get(kind) if isinstance(kind, str) else kind, 'arch_settings', None)
+    if depth is not None and isinstance(known, dict) and depth not in known:
+        raise UserError(f'depth={depth!r}: {kind} has {", ".join(map(str, known))}')
     return MODELS.build({'_scope_': 'dense_ssl', **cfg})
 
 
@@ -146,6 +156,16 @@ class MomentumSelfSupervisor(BaseSelfSupervisor):
                 f'{views} views per image wanted, got {got}: set num_views '
                 'of GeometricMultiView in the pipeline, and '
                 "collate_fn=dict(type='collate_views')"
+            )
+
+    @staticmethod
+    def check_cells(grids: Iterable[Sequence[int]]) -> None:
+        """Raise UserError where no map has more than one cell: nothing could correspond."""
+        if all(max(grid) == 1 for grid in grids):
+            raise UserError(
+                'the feature maps have a single cell, so that there is nothing dense to learn: '
+                'larger views are needed (--view-size; a ResNet has a cell for 32 pixels), '
+                'or another num_grid or max_grid'
             )
 
     @staticmethod

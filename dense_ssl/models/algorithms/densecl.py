@@ -143,6 +143,7 @@ class DenseCL(MomentumSelfSupervisor):
 
         if online.dense is not None:
             assert target.dense is not None and target.pooled is not None
+            self.check_cells([online.dense.shape[-2:]])
             match = self.correspond(map_q, map_k, online.dense, target.dense, data_samples)
             loss_dense = self.dense_loss(online.dense, target.dense, match)
             losses['loss_dense'] = self.loss_lambda * loss_dense

@@ -99,6 +99,8 @@ class PixContrast(MomentumSelfSupervisor):
         self.correspondence = build_part(correspondence)
         self.levels = tuple(levels)
         freeze_unread(self.neck, self.levels)
+        if max_grid is not None and max_grid < 1:
+            raise UserError(f'max_grid={max_grid} must be 1 or more')
         self.max_grid = max_grid
 
     def encode(self, networks, view: Tensor) -> Encoding:
@@ -155,6 +157,7 @@ class PixContrast(MomentumSelfSupervisor):
         self, online: list[Encoding], target: list[Encoding], boxes: Sequence[Optional[Tensor]]
     ) -> dict[str, Tensor]:
         """Losses of both directions, from the encodings of both views."""
+        self.check_cells(x.shape[-2:] for x in online[0].features)
         predicted = [[self.predict(x) for x in view.cells] for view in online]
         self.observe('cell', online[0].cells[0])
         outcomes = []
@@ -258,6 +261,8 @@ class PixPro(PixContrast):
             data_preprocessor=data_preprocessor,
             init_cfg=init_cfg,
         )
+        if instance_weight < 0:
+            raise UserError(f'instance_weight={instance_weight} must not be negative')
         if instance_projector is not None and not hasattr(self.head, 'image_loss'):
             raise UserError(
                 f'{type(self.head).__name__} has no image_loss, which the instance branch '

@@ -49,8 +49,10 @@ class MultiLevelContrastHead(BaseModule):
         self, weights: Sequence[float] = (1 / 2, 1 / 4, 1 / 8, 1 / 8), temperature: float = 1.0
     ) -> None:
         super().__init__()
-        if temperature <= 0:
+        if not temperature > 0:
             raise UserError(f'temperature={temperature} must be positive')
+        if min(weights) < 0 or not sum(weights) > 0:
+            raise UserError(f'weights={tuple(weights)}: none may be negative, nor all of them 0')
         self.weights = tuple(weights)
         self.temperature = temperature
 

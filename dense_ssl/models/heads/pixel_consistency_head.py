@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from dense_ssl.errors import UserError
 from dense_ssl.registry import MODELS
 
 from ..losses import positive_cosine
@@ -27,6 +28,8 @@ class PixelConsistencyHead(BaseModule):
 
     def __init__(self, loss_weight: float = 2.0) -> None:
         super().__init__()
+        if not loss_weight > 0:
+            raise UserError(f'loss_weight={loss_weight} must be positive')
         self.loss_weight = loss_weight
 
     def loss(self, online: Tensor, target: Tensor, positive: Tensor) -> Tensor:

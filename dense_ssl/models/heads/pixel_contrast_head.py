@@ -25,9 +25,11 @@ class PixelContrastHead(BaseModule):
 
     def __init__(self, temperature: float = 0.3, loss_weight: float = 0.5) -> None:
         super().__init__()
-        if temperature <= 0:
+        if not temperature > 0:
             raise UserError(f'temperature={temperature} must be positive')
         self.temperature = temperature
+        if not loss_weight > 0:
+            raise UserError(f'loss_weight={loss_weight} must be positive')
         self.loss_weight = loss_weight
 
     def loss(self, online: Tensor, target: Tensor, positive: Tensor) -> Tensor:

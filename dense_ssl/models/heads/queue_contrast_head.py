@@ -5,6 +5,7 @@ from typing import Optional
 from mmengine.model import BaseModule
 from torch import Tensor
 
+from dense_ssl.errors import UserError
 from dense_ssl.registry import MODELS
 
 from ..losses import queue_info_nce
@@ -26,6 +27,8 @@ class QueueContrastHead(BaseModule):
 
     def __init__(self, temperature: float = 0.2) -> None:
         super().__init__()
+        if not temperature > 0:
+            raise UserError(f'temperature={temperature} must be positive')
         self.temperature = temperature
 
     def loss(

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from dense_ssl.errors import UserError
 from dense_ssl.registry import MODELS
 
 
@@ -58,6 +59,8 @@ class DenseProjector(BaseModule):
         ),
     ) -> None:
         super().__init__(init_cfg)
+        if num_grid is not None and num_grid < 1:
+            raise UserError(f'num_grid={num_grid} must be 1 or more')
         self.out_channels = out_channels
         self.num_grid = num_grid
         self.with_dense = with_dense
@@ -80,6 +83,11 @@ class DenseProjector(BaseModule):
         if not self.with_dense:
             return DenseProjection(global_)
         if self.num_grid is not None:
+            if self.num_grid > min(x.shape[-2:]):
+                raise UserError(
+                    f'num_grid={self.num_grid}: the feature map has only {x.shape[-2]} x '
+                    f'{x.shape[-1]} cells to pool; use a smaller num_grid, or none, or larger views'
+                )
             x = F.adaptive_avg_pool2d(x, self.num_grid)
         dense = self.dense_mlp(x)
         return DenseProjection(global_, dense, dense.mean(dim=(2, 3)))

@@ -38,8 +38,8 @@ class PixelPropagation(BaseModule):
         super().__init__()
         if gamma <= 0:
             raise UserError(f'gamma={gamma} must be positive')
-        if clamp < 0:
-            raise UserError(f'clamp={clamp} must not be negative')
+        if not 0 <= clamp < 1:  # 1: all cells alike
+            raise UserError(f'clamp={clamp} must lie in [0, 1)')
         self.gamma = gamma
         self.clamp = clamp
         self.value: nn.Module
