@@ -47,7 +47,8 @@ def run(*cells, places=1, launcher=None) -> list:
 def test_finished_cells_are_reused_until_inputs_change(tmp_path):
     assert run(cell(tmp_path, inputs=dict(x=1))) == [('a', 'running'), ('a', 'done')]
     again = cell(tmp_path, inputs=dict(x=1))
-    assert run(again) == [] and again.reused and again.results['metrics'] == dict(device='0')
+    assert run(again) == [] and again.state == 'done'
+    assert again.results['metrics'] == dict(device='0')
     assert (tmp_path / 'a' / 'runs').read_text() == 'x'
     (tmp_path / 'a' / 'old').touch()
     assert run(cell(tmp_path, inputs=dict(x=2)))
