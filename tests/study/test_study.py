@@ -208,7 +208,7 @@ def test_bad_input(scenes, tmp_path):
         ],
         'no label map of 4 holds the class': [*one_class(tmp_path)],
     }
-    for message, change in late.items():
+    for message, change in late.items():  # and none of these claims the folder
         launcher = Pretended()
         with pytest.raises(UserError, match=message):
             study(*command, *change, '--methods', 'random', 'mocov2', launcher=launcher).run()
