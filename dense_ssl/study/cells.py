@@ -99,7 +99,6 @@ class Cell:
     error: Optional[str] = None
     job: Optional[str] = None
     started: float = 0.0
-    reused: bool = False
 
     @property
     def log(self) -> Path:
@@ -115,7 +114,7 @@ class Cell:
             return
         self.seconds = record['seconds']
         if record['state'] == 'done':
-            self.state, self.results, self.reused = 'done', record['results'], True
+            self.state, self.results = 'done', record['results']
         elif record['state'] == 'running':
             self.job = record['job']
             if self.log.is_file():  # killed: its last sign of life

@@ -22,9 +22,10 @@ def set_priors(
     """Give each cell the seconds that it may take, from a few steps of the backbone."""
     view, batch = (budget.view_size,) * 2, budget.batch_size
     tuned, scale = budget.finetune_batch, budget.scale
+    net = budget.depth, budget.base_channels
     steps = dict(
-        pretrain=(budget.pretrain_iters, batch, step_seconds(budget, view, batch, device)),
-        finetune=(budget.finetune_iters, tuned, step_seconds(budget, scale, tuned, device)),
+        pretrain=(budget.pretrain_iters, batch, step_seconds(*net, view, batch, device, True)),
+        finetune=(budget.finetune_iters, tuned, step_seconds(*net, scale, tuned, device, False)),
     )
     an_image = steps['finetune'][2] / tuned
     for cell in cells:
@@ -39,7 +40,7 @@ def set_priors(
 def expected(cell: Cell, cells: Sequence[Cell]) -> float:
     """Seconds of a cell, as those like it took that have finished."""
     done = [c for c in cells if c.state == 'done']
-    same = ('kind', 'task', 'start'), ('kind', 'task'), ('kind',), ()
+    same = ('kind', 'task', 'start'), ('kind', 'task'), ('kind',)
     for keys in same:
         like = [c for c in done if all(c.about.get(k) == cell.about.get(k) for k in keys)]
         if like:

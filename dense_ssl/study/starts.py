@@ -9,7 +9,7 @@ from typing import Optional
 
 from dense_ssl.errors import MissingFile, UserError
 from dense_ssl.transfer.diagnosis import resnet_depth
-from dense_ssl.transfer.importers import read_any
+from dense_ssl.transfer.importers import import_file, read_any
 from dense_ssl.transfer.importers.files import file_hash
 from dense_ssl.transfer.keys import below
 
@@ -24,6 +24,8 @@ RECIPES = {
         mocov2='densecl', densecl='densecl', pixcontrast='pixpro', pixpro='pixpro', mcl='mcl'
     ).items()
 }
+#: In place of these where a method starts from weights.
+WARM = dict(densecl='configs/densecl/densecl-warm_resnet50_1xb64-coslr-10k_small.py')
 _WEIGHTS = ('.pth', '.pt', '.pkl', '.tar', '.safetensors', '.ckpt')
 
 
@@ -109,6 +111,7 @@ def _read(word: str, init_from: Optional[Path]) -> Start:
         return Start(name, config)
     if not file.is_file():
         raise MissingFile(f'{"--methods " + word if plus else "--init-from"}: no file {file}.')
+    config = WARM.get(method, config)
     return Start(f'{name}+{file.stem}', config, str(file.absolute()), weights=file_hash(str(file)))
 
 
@@ -135,12 +138,17 @@ def check_weights(start: Start, budget: Budget) -> None:
     """Refuse weights of another network than the study's, before anything is trained.
 
     Raises:
-        UserError: Says which network the file holds.
+        UserError: Says which network the file holds, or that it has other names.
     """
     if not start.file:
         return
-    state = read_any(start.file).state_dict
-    backbone = below(state, 'backbone.') or state
+    read = import_file if start.config else read_any  # --init-from knows other layouts
+    backbone = below(read(start.file).state_dict, 'backbone.')
+    if not backbone:
+        raise UserError(
+            f'{start.file} has no weights named backbone.*: bring it into this form by '
+            'tools/convert/import_checkpoint.py.'
+        )
     depth = resnet_depth(backbone)
     stem = backbone.get('conv1.weight')
     width = None if stem is None else len(stem)

@@ -8,7 +8,6 @@ import json
 import logging
 import platform
 import shlex
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -120,7 +119,6 @@ class Study:
 
     def _run(self) -> dict:
         self._check()
-        self._save()
         to_do = [cell for cell in self.cells if cell.state == 'to do']
         places = self.launcher.places
         if to_do:
@@ -135,6 +133,7 @@ class Study:
             for cell in to_do:
                 self.say(f'# {cell.id}\n{shlex.join(cell.command)}')
             return self.results()
+        self._save()
         self._write()
         with Progress(self.cells, places, self.say) as progress:
 
@@ -209,7 +208,7 @@ class Study:
         path = self.folder / SPECIFICATION
         if path.is_file():
             return json.loads(path.read_text(encoding='utf-8'))
-        for name in ('cells', 'labels', RESULTS, 'report.html'):
+        for name in ('cells', RESULTS, 'report.html'):
             if (self.folder / name).exists():
                 raise UserError(
                     f'{self.folder / name} was not made by a study: move it away, or choose '
@@ -227,14 +226,14 @@ class Study:
         if args.coco_ann:
             paths = [args.coco_ann, args.coco_images, args.coco_val_ann, args.coco_val_images]
             data['detection'] = fingerprint(path for path in paths if path)
-        if self.old and args.overwrite and data != self.old['data']:
-            shutil.rmtree(labels, ignore_errors=True)
         if args.seg_data:
-            segmentation = SegmentationLabels(args.seg_data, args.seg_classes, labels)
+            parts = labels / data['segmentation']
+            segmentation = SegmentationLabels(args.seg_data, args.seg_classes, parts)
             self.notes += segmentation.notes
         if args.coco_ann:
             val = args.coco_val_ann, args.coco_val_images
-            detection = CocoLabels(args.coco_ann, args.coco_images, *val, labels)
+            parts = labels / data['detection']
+            detection = CocoLabels(args.coco_ann, args.coco_images, *val, parts)
             self.notes += detection.notes
         possible = [t for t in TASKS if (detection if t == 'detection' else segmentation)]
         tasks = args.tasks or possible

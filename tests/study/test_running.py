@@ -15,6 +15,7 @@ import pytest
 from dense_ssl.errors import UserError
 from dense_ssl.study.cells import Cell, fingerprint, pretty
 from dense_ssl.study.estimate import expected, remaining
+from dense_ssl.study.progress import Progress
 from dense_ssl.study.running import LocalLauncher, SlurmLauncher, devices, run_cells
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,7 +48,8 @@ def run(*cells, places=1, launcher=None) -> list:
 def test_finished_cells_are_reused_until_inputs_change(tmp_path):
     assert run(cell(tmp_path, inputs=dict(x=1))) == [('a', 'running'), ('a', 'done')]
     again = cell(tmp_path, inputs=dict(x=1))
-    assert run(again) == [] and again.reused and again.results['metrics'] == dict(device='0')
+    assert run(again) == [] and again.state == 'done'
+    assert again.results['metrics'] == dict(device='0')
     assert (tmp_path / 'a' / 'runs').read_text() == 'x'
     (tmp_path / 'a' / 'old').touch()
     assert run(cell(tmp_path, inputs=dict(x=2)))
@@ -245,3 +247,22 @@ def test_fingerprint_sees_every_change_but_a_move(tmp_path):
     assert changed != before
     (folder / 'b').touch()
     assert fingerprint([folder]) not in (before, changed)
+
+
+def test_bar_in_a_terminal(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr('sys.stdout.isatty', lambda: True, raising=False)
+    cells = [cell(tmp_path, name) for name in 'ab']
+    with Progress(cells, 1, print) as progress:
+        assert progress.bar is not None
+        run_cells(cells, LocalLauncher([{}]), progress.changed, progress.tick, pause=0.01)
+        assert progress.bar.tasks[0].completed > 0.5
+    assert '[2/2] b: done in' in capsys.readouterr().out
+
+
+def test_lines_elsewhere(tmp_path):
+    said = []
+    cells = [cell(tmp_path, 'a'), cell(tmp_path, 'b', 'raise SystemExit(3)')]
+    with Progress(cells, 1, said.append) as progress:
+        run_cells(cells, LocalLauncher([{}]), progress.changed, progress.tick, pause=0.01)
+    assert [line.split(':')[0] for line in said] == ['[0/2] a', '[1/2] a', '[1/2] b', '[2/2] b']
+    assert 'log' in said[0] and 'left' in said[1] and 'exit code 3' in said[3]

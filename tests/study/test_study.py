@@ -9,12 +9,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from mmpretrain.models import ResNet
 
 from dense_ssl.engine.work_folder import claim
 from dense_ssl.errors import UserError
 from dense_ssl.study.budget import BUDGETS
 from dense_ssl.study.labels import CocoLabels, SegmentationLabels, chosen
-from dense_ssl.study.starts import RECIPES, read_starts
+from dense_ssl.study.starts import RECIPES, WARM, read_starts
 
 from ..finetune.tiny_data import write_coco, write_segmentation
 from .studies import Pretended, coco, study, words
@@ -120,7 +121,8 @@ def test_two_studies_in_one_folder(scenes, tmp_path):
 
 def test_commands(scenes, tmp_path):
     weights = tmp_path / 'start.pth'
-    torch.save({'backbone.conv1.weight': torch.zeros(8, 3, 7, 7)}, weights)
+    network = ResNet(18, stem_channels=8, base_channels=8)
+    torch.save({f'backbone.{k}': v for k, v in network.state_dict().items()}, weights)
     command = words(
         scenes, tmp_path / 's', '--seeds', 1, '--labels', 0.5, '--methods', 'densecl', weights,
         f'densecl:b+{weights}', '--set', 'densecl:b.model.momentum=0.9',
@@ -128,7 +130,7 @@ def test_commands(scenes, tmp_path):
     cells = {cell.id: cell.command[1:] for cell in study(*command).cells}
     folder = tmp_path / 's' / 'cells'
     assert cells['densecl:b+start-seed0/pretrain'][:6] == [
-        *('tools/train.py', RECIPES['densecl'], '--work-dir'),
+        *('tools/train.py', WARM['densecl'], '--work-dir'),
         *(f'{folder}/densecl_b+start-seed0/pretrain', '--resume', '--data'),
     ]
     text = ' '.join(cells['densecl:b+start-seed0/pretrain'])
@@ -178,7 +180,10 @@ def test_bad_input(scenes, tmp_path):
     (lone / 'img_dir' / 'train' / 'a.jpg').touch()
     no_objects = tmp_path / 'empty.json'
     no_objects.write_text('{}')
+    nameless = tmp_path / 'nameless.pth'
+    torch.save({'conv1.weight': torch.zeros(8, 3, 7, 7)}, nameless)
     cases = {
+        r'no weights named backbone': ['--methods', nameless],
         'holds a ResNet of depth 50.*depth 18': ['--methods', other],
         'does not exist': ['--images', tmp_path / 'none'],
         '--seg-data .* has neither': ['--seg-data', scenes / 'images'],
@@ -203,7 +208,7 @@ def test_bad_input(scenes, tmp_path):
         ],
         'no label map of 4 holds the class': [*one_class(tmp_path)],
     }
-    for message, change in late.items():
+    for message, change in late.items():  # and none of these claims the folder
         launcher = Pretended()
         with pytest.raises(UserError, match=message):
             study(*command, *change, '--methods', 'random', 'mocov2', launcher=launcher).run()

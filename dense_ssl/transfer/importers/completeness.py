@@ -24,13 +24,23 @@ def describe_backbone(keys) -> dict:
 
 @cache
 def resnet_shapes(
-    depth: int, deep_stem: bool = False, avg_down: bool = False
+    depth: int,
+    deep_stem: bool = False,
+    avg_down: bool = False,
+    base_channels: int = 64,
+    stem_channels: int = 64,
 ) -> dict[str, torch.Size]:
     """Shapes of mmpretrain's ResNet by name."""
     from mmpretrain.models import ResNet
 
     with torch.random.fork_rng(devices=[]):  # leaves the caller's alone
-        model = ResNet(depth, deep_stem=deep_stem, avg_down=avg_down)
+        model = ResNet(
+            depth,
+            deep_stem=deep_stem,
+            avg_down=avg_down,
+            base_channels=base_channels,
+            stem_channels=stem_channels,
+        )
     return {key: value.shape for key, value in model.state_dict().items()}
 
 
@@ -53,7 +63,10 @@ def check_backbone(state_dict: Mapping[str, Tensor], prefix: str, path: str) -> 
             f'101, 152), or incomplete; it has {len(found)} tensors, e.g. '
             f'{", ".join(sorted(found)[:4]) or "none"}.'
         )
-    expected = resnet_shapes(**kind)
+    # A narrow network is whole, too; all other widths follow from its first block's.
+    first = found.get('layer1.0.conv1.weight', torch.empty(64, 64))
+    widths = dict(zip(('base_channels', 'stem_channels'), first.shape))
+    expected = resnet_shapes(**kind, **widths)
     missing = [
         key for key in expected if key not in found and not key.endswith('num_batches_tracked')
     ]
