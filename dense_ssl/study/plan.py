@@ -167,6 +167,8 @@ class Plan:
         if task == 'segmentation':
             # a small part of the labels may lack a rare class
             words += ['--crop', short, short, '--accept-absent-classes']
+            # not detection: mmcv's operators have no bfloat16 on a CPU
+            words += ['--amp', 'bfloat16', '--channels-last']
             options.append(f'optim_wrapper.optimizer.lr={budget.segmentation_lr}')
         return [*words, '--cfg-options', *options]
 
