@@ -93,11 +93,7 @@ class Study:
         self.old = self._read_old()
         self.plan = self._make_plan(starts)
         self._settle(starts)
-        for start in self.starts:
-            check_weights(start, self.plan.budget)
         self.cells = self.plan.cells(self.starts, range(self.seeds), self.labels)
-        for cell in self.cells:
-            cell.recall()
 
     def run(self) -> dict:
         """All cells that are not done; the results, which are also in the folder.
@@ -118,6 +114,8 @@ class Study:
                 ) from error
 
     def _run(self) -> dict:
+        for cell in self.cells:
+            cell.recall()
         self._check()
         to_do = [cell for cell in self.cells if cell.state == 'to do']
         places = self.launcher.places
@@ -345,9 +343,12 @@ class Study:
         plan, to_do = self.plan, [cell for cell in self.cells if cell.state == 'to do']
         if to_do:
             self.say('looking at the data and settings ...')
-        kinds = {(cell.about['kind'], cell.about['start']) for cell in to_do}
+        kinds = {(cell.about['start'], cell.about['kind']) for cell in to_do}
         for start in self.starts:
-            if ('pretrain', start.name) not in kinds:
+            if start.name in {name for name, _ in kinds}:
+                check_weights(start, plan.budget)
+        for start in self.starts:
+            if (start.name, 'pretrain') not in kinds:
                 continue
             words = plan.pretrain_words(start, 0)
             words[0] = str(REPOSITORY / words[0])
