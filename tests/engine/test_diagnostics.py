@@ -47,10 +47,14 @@ def without(cfg):
     return cfg
 
 
+AMP = {'optim_wrapper.type': 'AmpOptimWrapper', 'optim_wrapper.dtype': 'bfloat16'}
+
+
+@pytest.mark.parametrize('options', [{}, AMP], ids=['float32', 'bfloat16'])
 @pytest.mark.parametrize('method', METHODS)
-def test_same_training_with_and_without(images, tmp_path, method):
-    looked, a = train(short(images, tmp_path / 'a', method, interval=1))
-    plain, b = train(without(short(images, tmp_path / 'b', method)))
+def test_same_training_with_and_without(images, tmp_path, method, options):
+    looked, a = train(short(images, tmp_path / 'a', method, interval=1, **options))
+    plain, b = train(without(short(images, tmp_path / 'b', method, **options)))
     assert a.losses == b.losses
     ours, others = looked.model.state_dict(), plain.model.state_dict()
     assert all(torch.equal(ours[k], others[k]) for k in others)
