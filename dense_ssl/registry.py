@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Optional
 
 from mmengine.registry import Registry
+from mmengine.utils import get_object_from_string
 from mmpretrain import registry as parent
 
 from dense_ssl.errors import UserError
@@ -35,6 +36,8 @@ class _Registry(Registry):
             found = super().get(key)
         except RuntimeError:
             found = None
+        # From other scopes `dense_ssl.finetune.X`, a whole path, comes as `finetune.X`.
+        found = found or get_object_from_string(f'dense_ssl.{key}')
         if found is not None:
             return found
         names = {name for registry in self._line() for name in registry.module_dict}

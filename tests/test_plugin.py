@@ -63,3 +63,9 @@ def test_prefix_is_found_from_every_scope(scope):
         assert type(model).__module__.startswith('dense_ssl.')
         hook = HOOKS.build(dict(type='dense_ssl.EpochSeedHook'))
         assert type(hook).__module__.startswith('dense_ssl.')
+
+
+def test_a_whole_path_is_found_from_other_scopes():
+    registry = pytest.importorskip('mmdet.registry').HOOKS
+    found = registry.get('dense_ssl.finetune.PreciseBatchNormHook')
+    assert found.__name__ == 'PreciseBatchNormHook'

@@ -198,12 +198,17 @@ def set_amp(cfg: Config, dtype: str) -> None:
     """Mixed precision.
 
     Raises:
-        UserError: float16 without CUDA.
+        UserError: float16, or a detector, without CUDA.
     """
     if dtype == 'float16' and not torch.cuda.is_available():
         raise UserError(
             '--amp float16 needs a CUDA device, and there is '
             'none: say --amp bfloat16, or leave --amp out to train in float32.'
+        )
+    if cfg.get('default_scope') == 'mmdet' and not torch.cuda.is_available():
+        raise UserError(
+            f'--amp {dtype}: on a CPU mmcv suppresses overlapping boxes in float32 only: leave '
+            '--amp out.'
         )
     cfg.optim_wrapper.type = 'dense_ssl.AmpOptimWrapper'
     cfg.optim_wrapper.dtype = dtype

@@ -206,3 +206,12 @@ def test_the_batch_of_a_test(tmp_path):
     assert build_config(parser_of_test().parse_args([*words, '7'])).test_dataloader.batch_size == 7
     with pytest.raises(UserError, match='--batch-size must be 1 or more'):
         build_config(parser_of_test().parse_args([*words, '0']))
+
+
+def test_a_detector_in_bfloat16_needs_a_gpu(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    with pytest.raises(UserError, match='overlapping boxes in float32 only: leave --amp out'):
+        parsed(DETECTION, tmp_path, '--amp', 'bfloat16')
+    assert parsed(CITYSCAPES, tmp_path, '--amp', 'bfloat16').optim_wrapper.dtype == 'bfloat16'
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    assert parsed(DETECTION, tmp_path, '--amp', 'bfloat16').optim_wrapper.dtype == 'bfloat16'
