@@ -106,7 +106,7 @@ class Plan:
         words = [str(start.config), '--data', str(self.images), '--seed', str(seed)]
         words += ['--view-size', str(budget.view_size), '--iters', str(budget.pretrain_iters)]
         words += ['--batch-size', str(budget.batch_size), '--workers', str(self.workers)]
-        words += ['--amp', 'bfloat16', '--channels-last']
+        words += ['--amp', 'bfloat16', '--channels-last', '--resume']
         if start.file:
             words += ['--init-from', start.file, '--init-parts', 'backbone']
         keep = _keep(budget.pretrain_iters)
@@ -118,7 +118,7 @@ class Plan:
             start,
             seed,
             'pretrain',
-            lambda folder: _resuming('tools/train.py', folder, self.pretrain_words(start, seed)),
+            lambda folder: _in(folder, 'tools/train.py', self.pretrain_words(start, seed)),
             self._pretraining,
             read=lambda folder: read_pretrain(folder, iters, iters * batch),
             about=dict(kind='pretrain', task=None, labels=None),
@@ -163,7 +163,9 @@ class Plan:
         words += [*labels.words(part, seed), *budget.small, '--scale', *map(str, budget.scale)]
         words += ['--iters', str(budget.finetune_iters), '--seed', str(seed)]
         words += ['--batch-size', str(budget.finetune_batch), '--workers', str(self.workers)]
-        options = _keep(budget.finetune_iters)
+        # Not --resume: mmengine's loops by iteration go on with other random numbers.
+        words += ['--overwrite']
+        options = ['+default_hooks.checkpoint.max_keep_ckpts=1']
         if task == 'segmentation':
             # a small part of the labels may lack a rare class
             words += ['--crop', short, short, '--accept-absent-classes']
@@ -179,9 +181,7 @@ class Plan:
         weights = self._weights(start, seed)
 
         def command(folder: Path) -> list[str]:
-            return _resuming(
-                'tools/finetune.py', folder, self.finetune_words(task, part, seed, weights)
-            )
+            return _in(folder, 'tools/finetune.py', self.finetune_words(task, part, seed, weights))
 
         inputs = {key: getattr(budget, key) for key in keys}
         return self._cell(
@@ -207,9 +207,9 @@ def _keep(iters: int) -> list[str]:
     return [interval, '+default_hooks.checkpoint.max_keep_ckpts=1']
 
 
-def _resuming(tool: str, folder: Path, words: list[str]) -> list[str]:
-    """Goes on in its folder; an empty one begins. Before ``--cfg-options``, which end a line."""
-    return [tool, words[0], '--work-dir', str(folder), '--resume', *words[1:]]
+def _in(folder: Path, tool: str, words: list[str]) -> list[str]:
+    """The command with its work folder, which comes before ``--cfg-options``."""
+    return [tool, words[0], '--work-dir', str(folder), *words[1:]]
 
 
 def _config(folder: Path) -> Optional[str]:

@@ -59,11 +59,11 @@ def test_every_cell_has_its_figures(whole):
 def test_kill_twice_and_go_on_with_the_same_figures(whole, scenes, tmp_path):
     folder = tmp_path / 'killed'
     arguments = command(scenes, folder, '--methods', 'mocov2', '--tasks', 'segmentation')
-    for cell in ('pretrain', 'segmentation-0.5'):
+    for cell, sign in (('pretrain', 'iter_*.pth'), ('segmentation-0.5', '*/vis_data/scalars.json')):
         place = folder / 'cells' / 'mocov2-seed0' / cell
         study = subprocess.Popen(arguments, cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL)
         limit = time.monotonic() + 300
-        while not [*place.glob('iter_*.pth')]:
+        while not [*place.glob(sign)]:
             assert study.poll() is None and time.monotonic() < limit
             time.sleep(0.005)
         os.kill(study.pid, signal.SIGKILL)

@@ -131,7 +131,7 @@ def test_commands(scenes, tmp_path):
     folder = tmp_path / 's' / 'cells'
     assert cells['densecl:b+start-seed0/pretrain'][:6] == [
         *('tools/train.py', WARM['densecl'], '--work-dir'),
-        *(f'{folder}/densecl_b+start-seed0/pretrain', '--resume', '--data'),
+        *(f'{folder}/densecl_b+start-seed0/pretrain', '--data', f'{scenes}/unlabelled'),
     ]
     text = ' '.join(cells['densecl:b+start-seed0/pretrain'])
     assert f'--init-from {weights} --init-parts backbone' in text
@@ -141,6 +141,7 @@ def test_commands(scenes, tmp_path):
     assert probe[:3] == ['tools/analysis/probe.py', RECIPES['densecl'], str(weights)]
     tuned = ' '.join(cells['densecl-seed0/segmentation-0.5'])
     assert f'--init-from {folder}/densecl-seed0/pretrain/iter_12.pth' in tuned
+    assert '--resume' in text and '--resume' not in tuned  # these begin anew
     assert '--small 64 --small-depth 18 --small-base-channels 8' in tuned
 
 
