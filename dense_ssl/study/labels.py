@@ -185,4 +185,4 @@ class CocoLabels:
         val = self._write('coco-val.json', self.val, self.val['images'])
         words = ['--coco-ann', self.part(part, seed), '--coco-images', self.images_dir]
         words += ['--coco-val-ann', val, '--coco-val-images', self.val_images]
-        return list(map(os.fspath, words))
+        return list(map(str, words))

@@ -74,7 +74,7 @@ class Plan:
     def _cell(self, start: Start, seed: int, name: str, command, inputs: dict, **rest) -> Cell:
         row = f'{start.name}-seed{seed}'
         folder = self.folder / 'cells' / f'{start.slug}-seed{seed}' / name
-        needs = ()
+        needs: tuple[str, ...] = ()
         inputs = dict(inputs, start=start.settings(), seed=seed)
         if start.config and name != 'pretrain':
             needs = (f'{row}/pretrain',)

@@ -88,7 +88,7 @@ def test_every_option_reaches_classes_at_any_depth(shape):
     cfg.speed = dict(colors='device')
     place_colors(cfg)
     set_channels(cfg, 5)
-    sources = edits._sources(cfg)
+    sources = flags._sources(cfg)
     assert len(sources) == (2 if shape is joined else 1)
     for source in sources:
         load, views = source.pipeline
