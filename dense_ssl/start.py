@@ -21,7 +21,7 @@ class AddToTable:
 
         sys.meta_path.remove(cls)
         spec = find_spec(name)
-        if spec is not None:
+        if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module
 
             def exec_module(module):
@@ -29,7 +29,7 @@ class AddToTable:
                 # A sub-module: looked up as such, it imports us, and we mend the table.
                 getattr(module, 'MODULE2PACKAGE', {}).setdefault('dense_ssl', 'dense_ssl.version')
 
-            spec.loader.exec_module = exec_module
+            vars(spec.loader)['exec_module'] = exec_module
         return spec
 
 

@@ -71,8 +71,8 @@ def measure_bands(cfg: Config) -> None:
             '--cfg-options; they are measured of one UnlabeledImages only.'
         )
     loading = dict(type='LoadRGBImage', channels=channels)
-    given = dict(found[0], pipeline=[loading], verify=False, _scope_='dense_ssl')
-    dataset = DATASETS.build(given)
+    source = dict(found[0], pipeline=[loading], verify=False, _scope_='dense_ssl')
+    dataset = DATASETS.build(source)
     paths = [dataset.get_data_info(i)['img_path'] for i in sample(len(dataset), MEASURED)]
     mean, std = measure(paths, channels, dataset.pipeline.transforms[0].levels)
     preprocessor.update(mean=mean, std=std)

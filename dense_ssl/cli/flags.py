@@ -57,7 +57,7 @@ def set_data(cfg: Config, data: Union[str, Sequence[str]]) -> None:
             "data_root=['a', 'b'], or by --data a b."
         )
     if more:
-        if not is_unlabeled(dataset):
+        if dataset is None or not is_unlabeled(dataset):
             raise UserError(
                 f'--data {root} {" ".join(more)}: only pre-training on images without labels takes '
                 'several folders.'
@@ -92,13 +92,13 @@ def is_unlabeled(dataset: Optional[dict]) -> bool:
     return isinstance(kind, type) and issubclass(kind, UnlabeledImages)
 
 
-def _sources(cfg: Config) -> list[dict]:
+def _sources(cfg: Config) -> list[ConfigDict]:
     """The training data sets inside of those that repeat or join others."""
 
-    def inside(dataset: Optional[dict]) -> list[dict]:
+    def inside(dataset: Optional[ConfigDict]) -> list[ConfigDict]:
         inner = [(dataset or {}).get('dataset'), *((dataset or {}).get('datasets') or ())]
         found = [source for each in inner if each is not None for source in inside(each)]
-        return found or [dataset] * (dataset is not None)
+        return found or ([] if dataset is None else [dataset])
 
     return inside((cfg.get('train_dataloader') or {}).get('dataset'))
 

@@ -157,7 +157,8 @@ def _draw(
     """Features and classes of ``count`` cells of each image, of those that have a class."""
     for images, labels in data:
         maps = cells(backbone, images, stages)
-        classes = cell_labels(labels, maps.shape[-2:], num_classes)
+        height, width = maps.shape[-2:]
+        classes = cell_labels(labels, (height, width), num_classes)
         for image, truth in zip(maps.flatten(2), classes.flatten(1)):
             chosen = torch.randperm(len(truth), generator=draw)[:count].to(truth.device)
             chosen = chosen[truth[chosen] != IGNORE]

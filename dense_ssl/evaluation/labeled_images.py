@@ -48,8 +48,8 @@ class LabeledImages:
         self,
         pairs: Sequence[tuple[Path, Path]],
         scale: tuple[int, int],
-        mean: Sequence[float],
-        std: Sequence[float],
+        mean: Union[Sequence[float], Tensor],
+        std: Union[Sequence[float], Tensor],
         batch_size: int = 16,
         device: Union[torch.device, str] = 'cpu',
     ) -> None:

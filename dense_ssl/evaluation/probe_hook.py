@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 import torch
 from mmengine.dist import is_main_process
@@ -49,7 +49,7 @@ class DenseProbeHook(Hook):
         if interval is not None and interval < 1:
             raise UserError(f'interval={interval}: give a whole number of iterations from 1 on')
         self.pairs = [[(Path(a), Path(b)) for a, b in pairs] for pairs in (train, val)]
-        self.num_classes, self.interval, self.scale = num_classes, interval, tuple(scale)
+        self.num_classes, self.interval, self.scale = num_classes, interval, scale
         self.keep_best = keep_best
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
@@ -72,23 +72,17 @@ class DenseProbeHook(Hook):
             )
 
     def _probe(self, runner) -> float:
-        model = bare(runner.model)
+        model: Any = bare(runner.model)
         backbone = probe_backbone(runner.cfg.model.backbone)
         backbone.load_state_dict(model.backbone.state_dict())
         device = next(model.parameters()).device
         normalise = model.data_preprocessor
-        data = [
-            LabeledImages(
-                pairs,
-                self.scale,
-                normalise.mean.flatten(),
-                normalise.std.flatten(),
-                device=device,
-            )
+        train, val = (
+            LabeledImages(pairs, self.scale, normalise.mean, normalise.std, device=device)
             for pairs in self.pairs
-        ]
+        )
         with torch.enable_grad():
-            result = dense_probe(backbone.to(device), *data, self.num_classes)
+            result = dense_probe(backbone.to(device), train, val, self.num_classes)
         metrics = dict(probe_mIoU=result.probe_mIoU, knn_mIoU=result.knn_mIoU)
         for name, value in metrics.items():
             runner.message_hub.update_scalar(f'val/{name}', value)

@@ -36,10 +36,10 @@ class Run:
     def __init__(self, values: Mapping[str, Any], seen: Sequence[int] = (), method: str = ''):
         self.values = {k: np.asarray(v, dtype=float) for k, v in values.items()}
         length = max(map(len, self.values.values()), default=0)
-        seen = np.asarray(seen)
+        looked = np.asarray(seen)
         self.steps = {
             # what is not logged in every iteration is what DiagnosticsHook looked at
-            name: seen[-len(v) :] if len(v) < length and 0 < len(v) <= len(seen)
+            name: looked[-len(v) :] if len(v) < length and 0 < len(v) <= len(looked)
             else np.arange(len(v)) + 1
             for name, v in self.values.items()
         }  # fmt: skip

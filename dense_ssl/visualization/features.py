@@ -101,11 +101,12 @@ def show(axes: Any, picture: np.ndarray, size: tuple[int, int], **options) -> An
     return axes.imshow(picture, extent=(-0.5, width - 0.5, height - 0.5, -0.5), **options)
 
 
-def _cell_at(pixel: tuple[float, float], size: tuple[int, int]) -> tuple[int, int]:
+def _cell_at(pixel: tuple[float, float], size: Sequence[int]) -> tuple[int, int]:
     """Row and column of the cell under a pixel, given as shares of width and height."""
     if not all(0 <= p <= 1 for p in pixel):
         raise UserError(f'--pixel {pixel[0]} {pixel[1]}: give shares of width and height, 0 to 1')
-    return tuple(min(n - 1, int(p * n)) for p, n in zip(reversed(pixel), size))  # type: ignore
+    rows, columns = size
+    return min(rows - 1, int(pixel[1] * rows)), min(columns - 1, int(pixel[0] * columns))
 
 
 def _mark(axes: Any, pixel: tuple[float, float], size: tuple[int, int]) -> None:
@@ -128,7 +129,7 @@ def draw_similarity(
 
     def heat(network: PretrainedNetwork) -> list[np.ndarray]:
         maps = [F.normalize(network.cells(image), dim=0) for image in images]
-        row, column = _cell_at(pixel, maps[0].shape[-2:])  # type: ignore[arg-type]
+        row, column = _cell_at(pixel, maps[0].shape[-2:])
         query = maps[0][:, row, column]
         return [torch.einsum('c,chw->hw', query, x).numpy() for x in maps]
 

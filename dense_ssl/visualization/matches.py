@@ -49,8 +49,8 @@ def find_matches(a: Tensor, b: Tensor, boxes: Optional[Tensor] = None) -> Matche
     mutual = back[there] == torch.arange(len(there))
     if boxes is None:
         return Matches(there, mutual)
-    sizes = [(x.shape[-2], x.shape[-1]) for x in (a, b)]
-    truth = correct_matches(there[None], boxes[:1], boxes[1:], *sizes)
+    size_a, size_b = ((x.shape[-2], x.shape[-1]) for x in (a, b))
+    truth = correct_matches(there[None], boxes[:1], boxes[1:], size_a, size_b)
     return Matches(there, mutual, *(x[0] for x in truth))
 
 

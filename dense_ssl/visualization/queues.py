@@ -6,6 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from mmengine.config import Config
 from torch import Tensor
 
@@ -69,12 +70,9 @@ def draw_queue(cfg: Config, network: PretrainedNetwork, files: Sequence[str]) ->
     for line in grid:
         line[3].set_ylabel('cosine')
     handles = [
-        figure.axes[0].plot([], [], **look)[0]
-        for look in (
-            dict(color=RED, label='own key'),
-            dict(color=GREY, marker='.', ls='', label='queue'),
-            dict(color=ORANGE, marker='o', ls='', label=f'{NEAREST} nearest'),
-        )
+        Line2D([], [], color=RED, label='own key'),
+        Line2D([], [], color=GREY, marker='.', linestyle='', label='queue'),
+        Line2D([], [], color=ORANGE, marker='o', linestyle='', label=f'{NEAREST} nearest'),
     ]
     figure.legend(handles=handles, loc='outside lower center', ncols=3)
     return figure

@@ -5,7 +5,7 @@ import io
 import platform
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Optional
@@ -104,14 +104,14 @@ def _facts(cfg: Config, last: Path) -> list[tuple[str, str]]:
     backbone, optimizer = cfg.model.backbone, cfg.optim_wrapper.optimizer
     root = cfg.train_dataloader.dataset.get('data_root', '?')
     per_step, processes = step.get('images', 0), step.get('processes', 1)
-    losses = read_run(last).values.get('loss', ())
+    losses = list(read_run(last).values.get('loss', ()))
     facts = [
         ('method', f'{cfg.model.type}, {backbone.type} {backbone.get("depth", "")}'),
         ('trained', f'{meta.get("iter", "?")} iterations, {meta.get("epoch", "?")} epochs'),
         ('data', f'{root}, {step.get("an_epoch", 0) * per_step * processes} images an epoch'),
         ('step', f'{per_step} images on each of {processes} processes'),
         ('optimiser', f'{optimizer.type}, learning rate {optimizer.lr:g}'),
-        ('loss', f'{losses[0]:.4g} at first, {losses[-1]:.4g} at last' if len(losses) else '?'),
+        ('loss', f'{losses[0]:.4g} at first, {losses[-1]:.4g} at last' if losses else '?'),
         ('checkpoint', str(last)),
         ('seed', str(meta.get('seed', '?'))),
         ('versions', f'mmengine {meta.get("mmengine_version", "?")}; of this page: dense_ssl '
@@ -139,7 +139,7 @@ def _pictures(cfg, work_dir: Path, last: Path, images, count: int) -> tuple[list
     )
     start = 'random' if first == last else first
     networks = [PretrainedNetwork(cfg, start, first.stem), PretrainedNetwork(cfg, last, last.stem)]
-    figures = {
+    figures: dict[str, Callable[[], Figure]] = {
         'Images, the views that networks get, and some of their positive pairs.': partial(
             draw_views, cfg, files
         ),
@@ -156,6 +156,6 @@ def _pictures(cfg, work_dir: Path, last: Path, images, count: int) -> tuple[list
 def _image(figure: Figure, kind: str = 'svg') -> str:
     """An address that holds the picture itself; as such no script in it runs."""
     out = io.BytesIO()
-    figure.savefig(out, format=kind, **(dict(dpi=120) if kind == 'png' else {}))
+    figure.savefig(out, format=kind, dpi=120 if kind == 'png' else None)
     code = base64.b64encode(out.getvalue()).decode()
     return f'data:image/{"svg+xml" if kind == "svg" else kind};base64,{code}'

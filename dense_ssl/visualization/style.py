@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 
 __all__ = ['BLUE', 'COLORS', 'GREEN', 'GREY', 'HEAT', 'ORANGE', 'RED', 'bare_axes', 'style']
 
@@ -33,7 +34,7 @@ def style() -> Iterator[None]:
             'legend.frameon': False,
             'text.parse_math': False,  # names of files and runs are no formulas
             'svg.fonttype': 'none',
-            'axes.prop_cycle': matplotlib.cycler(color=COLORS),
+            'axes.prop_cycle': cycler(color=COLORS),
         }
     ):
         yield

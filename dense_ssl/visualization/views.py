@@ -76,10 +76,12 @@ def _join(figure: Figure, line: Any, pictures: Sequence[np.ndarray], boxes, radi
     line[1].set_title(f'{line[1].get_title()}: {int(pairs.sum())} pairs')
     for cell in spread_cells(match.valid[0].nonzero().flatten().tolist(), sizes[0][1], most):
         other = int(match.index[0, cell])
-        ends = [cell_centre(axes, c, size) for axes, c, size in zip(line, (cell, other), sizes)]
-        for axes, end in zip(line, ends):
+        here, there = (
+            cell_centre(axes, c, size) for axes, c, size in zip(line, (cell, other), sizes)
+        )
+        for axes, end in zip(line, (here, there)):
             axes.plot(*end, 'o', ms=3.5, mfc=GREEN, mec='white', mew=0.6)
         patch = ConnectionPatch(
-            *ends, 'data', 'data', axesA=line[0], axesB=line[1], color=GREEN, lw=1.1
+            here, there, 'data', 'data', axesA=line[0], axesB=line[1], color=GREEN, lw=1.1
         )
         figure.add_artist(patch)

@@ -56,11 +56,7 @@ def main() -> None:
         device = 'cuda' if torch.cuda.is_available() else 'cpu'
         train, val = (
             LabeledImages(
-                maps.pairs[split],
-                args.scale,
-                normalise.mean.flatten(),
-                normalise.std.flatten(),
-                device=device,
+                maps.pairs[split], args.scale, normalise.mean, normalise.std, device=device
             )
             for split in ('train', 'val')
         )
@@ -72,9 +68,7 @@ def main() -> None:
             model = torch.nn.ModuleDict(dict(backbone=backbone))
             weights = read_any(args.checkpoint).state_dict
             match_parts(model, weights, [Part(prefix, 'backbone.', 'backbone')]).apply()
-        result = dense_probe(
-            backbone, train, val, maps.num_classes, args.stages, seed=args.seed or 0
-        )
+        result = dense_probe(backbone, train, val, maps.num_classes, args.stages, seed=seed)
         for name, value in result._asdict().items():
             print(name, value if isinstance(value, dict) else f'{value:.2f}')
         if args.out:

@@ -76,7 +76,7 @@ def image_sizes(paths: Sequence[Path], channels: int = 3) -> list[dict]:
     found = check_images([str(path) for path in paths], channels)
     if fault := name_unreadable(found):
         raise TransferError(fault)
-    return [dict(size=list(size), turn=1) for size in found]
+    return [dict(size=list(size), turn=1) for size in found if isinstance(size, tuple)]
 
 
 def scan(paths: Sequence[Path], look: Callable[[str], dict]) -> list[dict]:

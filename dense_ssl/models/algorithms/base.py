@@ -1,6 +1,7 @@
 """What every algorithm here has: online networks and their momentum copy."""
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Optional, Union
 
 import torch
@@ -33,7 +34,7 @@ def build_part(cfg: Union[dict, nn.Module, None]) -> Any:
     return MODELS.build({'_scope_': 'dense_ssl', **cfg})
 
 
-def build_preprocessor(cfg: Union[dict, nn.Module, None]) -> nn.Module:
+def build_preprocessor(cfg: Union[dict, nn.Module, None]) -> Any:
     """As :func:`build_part`; ``DenseDataPreprocessor`` unless ``cfg`` says another."""
     return build_part(
         cfg if isinstance(cfg, nn.Module) else {'type': 'DenseDataPreprocessor', **(cfg or {})}
@@ -108,7 +109,7 @@ class MomentumSelfSupervisor(BaseSelfSupervisor):
         extra: dict[str, Optional[nn.Module]] = {}
         for name, network in (extra_networks or {}).items():
             after = None if name in self.reads_backbone else self.neck
-            extra[name] = build_part(follow(network, lambda after=after: last_map(body, after)))
+            extra[name] = build_part(follow(network, partial(last_map, body, after)))
         # Registered in this order: optimisers' states in checkpoints count on it.
         self.projector = build_part(
             follow(projector, lambda: last_map(body, self.neck, extra.get('tower')))
