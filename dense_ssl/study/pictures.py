@@ -37,7 +37,9 @@ def draw_pictures(cells: Sequence[Cell], folder: Path, say: Callable[[str], None
     done = [cell for cell in cells if cell.state == 'done' and cell.about['seed'] == 0]
     starts = list(dict.fromkeys(cell.about['start'] for cell in done))[:_STARTS]
     most = max((cell.about['labels'] or 0 for cell in done), default=0)
-    draw = dict(matches=draw_matches, segmentation=draw_segmentations, detection=draw_detections)
+    draw: dict[str, Callable] = dict(
+        matches=draw_matches, segmentation=draw_segmentations, detection=draw_detections
+    )
     for cell in done:
         last, kind = cell.folder / 'last_checkpoint', cell.about['task'] or 'matches'
         there = any(folder.glob(f'{kind}-*-{cell.folder.parent.name}.png'))
@@ -88,8 +90,8 @@ def draw_matches(
     views, boxes = [batch['inputs'][i] for i in two], boxes[two]
     maps = [backbone(view)[-1] for view in views]
     for i, path in zip(range(len(items)), paths):
-        images = [tensor_to_image(view[i], preprocess.mean, preprocess.std) for view in views]
-        picture = draw_correspondence(*images, *(m[i] for m in maps), (boxes[0][i], boxes[1][i]))
+        a, b = (tensor_to_image(view[i], preprocess.mean, preprocess.std) for view in views)
+        picture = draw_correspondence(a, b, maps[0][i], maps[1][i], (boxes[0][i], boxes[1][i]))
         cv2.imwrite(str(path), picture[..., ::-1])
     match = SimilarityCorrespondence().match(*map(ViewMap, maps))
     right, possible = correct_matches(match.index, *boxes, *(m.shape[-2:] for m in maps))
