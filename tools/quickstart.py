@@ -33,6 +33,7 @@ SCORES = dict(
 SMOKE = (
     *('--base-channels', '8', '--view-size', '32', '--batch-size', '8', '--iters', '8'),
     *('--finetune-iters', '4', '--finetune-batch', '2', '--scale', '64', '64', '--workers', '0'),
+    *('--methods', 'densecl'),
 )
 
 
@@ -95,8 +96,6 @@ def own_data(args: Namespace) -> list:
             write_label_maps(folder / 'maps', parts, args.coco_images)
         for split, part in parts.items():
             write_atomically(files[split], json.dumps(part))
-    else:
-        print(f'labels in {folder}')
     return [
         *('--images', args.images, '--coco-images', args.coco_images),
         *('--coco-ann', files['train'], '--coco-val-ann', files['val']),
