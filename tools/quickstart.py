@@ -38,7 +38,7 @@ SMOKE = (
 
 
 def main() -> int:
-    parser = ArgumentParser(description=__doc__)
+    parser = ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/quickstart'))
     parser.add_argument('--images', type=Path, help='folder of your images without labels')
     parser.add_argument('--coco', type=Path, help='your COCO instance annotations (JSON)')
@@ -67,7 +67,11 @@ def scenes(args: Namespace) -> list:
     size, counts = (64, (16, 8, 4)) if args.smoke else (128, (800, 16, 48))
     print('drawing scenes ...', flush=True)
     root = write_scenes(
-        args.work_dir / 'data' / 'scenes', *counts, size=size, workers=os.cpu_count() or 1
+        args.work_dir / 'data' / 'scenes',
+        *counts,
+        size=size,
+        workers=os.cpu_count() or 1,
+        grey=True,
     )
     return [
         *('--images', root / 'unlabelled', '--seg-data', root / 'cityscapes'),
