@@ -34,7 +34,6 @@ ROOMS = {
 }
 ROOMS['cli'] = {*ROOMS}
 ROOMS['study'] = {*ROOMS}
-ROOMS['quickstart'] = {*ROOMS}
 ROOMS['tools'] = {*ROOMS, 'dense_ssl'}
 ROOMS['dense_ssl'] = {'datasets', 'engine', 'models'}  # the face, imported by nobody inside
 

@@ -23,6 +23,7 @@ def parse_args():
     )
     parser.add_argument('--size', type=int, default=128, help='side of the images in pixels')
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--grey', action='store_true', help='without colours')
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1, help='processes')
     return parser.parse_args()
 
@@ -40,6 +41,7 @@ def main():
             seed=args.seed,
             num_by_class=args.by_class,
             workers=args.workers,
+            grey=args.grey,
         )
     except UserError as error:
         raise SystemExit(f'error: {error}') from None

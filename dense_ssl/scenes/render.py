@@ -166,6 +166,7 @@ def render_scene(
     size: int = 128,
     labels: Optional[Sequence[int]] = None,
     radius_range: tuple[float, float] = (0.1, 0.26),
+    grey: bool = False,
 ) -> Scene:
     """Render the scene that belongs to a seed.
 
@@ -176,6 +177,8 @@ def render_scene(
         labels: Class indices of the objects to place, from rear to front;
             two to six random ones if omitted.
         radius_range: Smallest and largest object radius over ``size``.
+        grey: Without colours. They tell no class, but which scene it is: methods that tell images
+            apart look at nothing else.
 
     Returns:
         Scene: Image, visible instances and label map. Objects that would be
@@ -204,4 +207,7 @@ def render_scene(
         for front in objects[i + 1 :]:
             edge &= front.alpha < 255  # hidden edges are no edges
         semantic[edge] = IGNORE
-    return Scene(_photograph(rng, image), instances, semantic)
+    image = _photograph(rng, image)
+    if grey:
+        image = image.mean(axis=2, keepdims=True).round().astype(np.uint8).repeat(3, axis=2)
+    return Scene(image, instances, semantic)

@@ -51,16 +51,18 @@ def _seed(seed: int, split: str, index: int) -> list:
     return [seed, SPLITS.index(split), index]
 
 
-def _write_unlabelled(index: int, root: Path, size: int, seed: int) -> None:
+def _write_unlabelled(index: int, root: Path, size: int, seed: int, grey: bool) -> None:
     path = root / 'unlabelled' / f'part_{index // PER_FOLDER:03d}' / f'{index:06d}.jpg'
     if not path.exists():
-        scene = render_scene(_seed(seed, 'unlabelled', index), size)
+        scene = render_scene(_seed(seed, 'unlabelled', index), size, grey=grey)
         _replace(path, _encode('.jpg', scene.image))
 
 
-def _write_labelled(index: int, root: Path, size: int, seed: int, split: str) -> list[dict]:
+def _write_labelled(
+    index: int, root: Path, size: int, seed: int, grey: bool, split: str
+) -> list[dict]:
     """Write the files of one labelled scene; its COCO annotations."""
-    scene = render_scene(_seed(seed, split, index), size)
+    scene = render_scene(_seed(seed, split, index), size, grey=grey)
     name = f'{CITY}_{index:06d}_000000'
     cityscapes = root / 'cityscapes'
     outputs = {
@@ -89,7 +91,7 @@ def _write_labelled(index: int, root: Path, size: int, seed: int, split: str) ->
     return annotations
 
 
-def _write_by_class(index: int, root: Path, size: int, seed: int, split: str) -> None:
+def _write_by_class(index: int, root: Path, size: int, seed: int, grey: bool, split: str) -> None:
     """One object in one square crop, in the folder of its class."""
     label = index % len(THINGS)
     path = root / 'by_class' / split / THINGS[label].name / f'{index:06d}.jpg'
@@ -102,6 +104,7 @@ def _write_by_class(index: int, root: Path, size: int, seed: int, split: str) ->
             size,
             [label],
             radius_range=(0.2, 0.4),
+            grey=grey,
         )
         if scene.instances and scene.instances[0].mask.sum() > 0.05 * size**2:
             break
@@ -178,6 +181,7 @@ def write_scenes(
     seed: int = 0,
     num_by_class: int = 0,
     workers: int = 1,
+    grey: bool = False,
 ) -> Path:
     """Write a procedural data set, or complete one that was interrupted.
 
@@ -205,6 +209,7 @@ def write_scenes(
         num_by_class: Training crops per class (and a quarter as many for
             validation) of the class-per-folder export.
         workers: Processes to render with.
+        grey: See :func:`render_scene`.
 
     Returns:
         Path: ``root``.
@@ -230,11 +235,13 @@ def write_scenes(
     by_class = dict(train=num_by_class * len(THINGS), val=-(-num_by_class // 4) * len(THINGS))
     files = num_unlabelled + 3 * (num_train + num_val) + 2 + sum(by_class.values())
     manifest = dict(version=FORMAT_VERSION, size=size, files=files, **numbers)
+    if grey:
+        manifest['grey'] = True
     if _prepare(root, manifest):
         return root
     _replace(root / MANIFEST, _json(dict(manifest, complete=False)))
 
-    common = dict(root=root, size=size, seed=seed)
+    common = dict(root=root, size=size, seed=seed, grey=grey)
     _map(partial(_write_unlabelled, **common), num_unlabelled, workers)
     for split, count in (('train', num_train), ('val', num_val)):
         annotations = _map(partial(_write_labelled, split=split, **common), count, workers)

@@ -17,16 +17,17 @@ _LOAD = 0.004
 
 
 def set_priors(
-    cells: Sequence[Cell], budget: Budget, device: str, workers: int, labelled: int
+    cells: Sequence[Cell], budget: Budget, device: str, threads: int, workers: int, labelled: int
 ) -> None:
-    """Give each cell the seconds that it may take, from a few steps of the backbone."""
-    view, batch = (budget.view_size,) * 2, budget.batch_size
-    tuned, scale = budget.finetune_batch, budget.scale
-    net = budget.depth, budget.base_channels
-    steps = dict(
-        pretrain=(budget.pretrain_iters, batch, step_seconds(*net, view, batch, device, True)),
-        finetune=(budget.finetune_iters, tuned, step_seconds(*net, scale, tuned, device, False)),
-    )
+    """Give each cell the seconds that it may take, from those of the backbone."""
+    tuned = budget.finetune_batch
+    steps = {
+        kind: (iters, images, step_seconds(budget, size, images, device, threads))
+        for kind, iters, images, size in (
+            ('pretrain', budget.pretrain_iters, budget.batch_size, (budget.view_size,) * 2),
+            ('finetune', budget.finetune_iters, tuned, budget.scale),
+        )
+    }
     an_image = steps['finetune'][2] / tuned
     for cell in cells:
         kind = cell.about['kind']

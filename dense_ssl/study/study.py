@@ -30,6 +30,7 @@ from .budget import BUDGETS, Budget, find_budget
 from .cells import Cell, digest, fingerprint, pretty
 from .estimate import remaining, set_priors
 from .labels import CocoLabels, SegmentationLabels
+from .pictures import draw_pictures
 from .plan import Plan
 from .progress import Progress
 from .report import write_report
@@ -145,6 +146,7 @@ class Study:
                 run_cells(self.cells, self.launcher, changed, progress.tick)
             finally:
                 self._write()
+        draw_pictures(self.cells, self.folder / 'pictures', self.say)
         self._report()
         return self.results()
 
@@ -184,6 +186,11 @@ class Study:
             option = f'--{name.replace("_", "-")}'
             if not path.exists():
                 raise MissingFile(f'{option} {path} does not exist.')
+            if any('\ud800' <= letter <= '\udfff' for letter in str(path)):
+                raise UserError(
+                    f'{option}: the path {str(path)!r} is not UTF-8, and configs are: rename it, '
+                    'or give a link to it.'
+                )
             if path.is_dir() and (self.folder == path or path in self.folder.parents):
                 raise UserError(
                     f'{option}: the work folder {self.folder} lies inside {path}, so its files '
@@ -336,7 +343,8 @@ class Study:
         on_gpu = torch.cuda.is_available() and args.gpus != 0 and args.slurm is None
         labels = [x for x in (plan.segmentation, plan.detection) if x]
         labelled = max((x.images(1) for x in labels), default=0)
-        set_priors(cells, plan.budget, 'cuda' if on_gpu else 'cpu', plan.workers, labelled)
+        device, threads = 'cuda' if on_gpu else 'cpu', max(1, cores() // self.launcher.places)
+        set_priors(cells, plan.budget, device, threads, plan.workers, labelled)
 
     def _check(self) -> None:
         """Look at all data and settings that cells to do need, before time is spent."""

@@ -1,5 +1,6 @@
 """Pictures of a fine-tuned model's predictions beside the ground truth."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import mmcv
@@ -69,18 +70,14 @@ def _scale(image: np.ndarray) -> int:
     return max(1, 384 // max(image.shape[:2]))
 
 
-def draw_detections(config, checkpoint, folder, count: int = 6, score: float = 0.25) -> list[Path]:
+def draw_detections(config, checkpoint, paths: Sequence[Path], score: float = 0.25) -> None:
     """Draw ground truth (left) and detections (right) of validation images.
 
     Args:
         config: Config file of the fine-tuning run (mmdet).
         checkpoint: Its trained checkpoint.
-        folder: Where ``detection_{i}.jpg`` are written.
-        count: Number of images, spread over the validation set.
+        paths: Files to write, of images spread over the validation set.
         score: Detections below this score are not drawn.
-
-    Returns:
-        list: Paths of the pictures.
     """
     from mmdet.utils import register_all_modules
     from mmdet.visualization import DetLocalVisualizer
@@ -89,35 +86,28 @@ def draw_detections(config, checkpoint, folder, count: int = 6, score: float = 0
     model, dataset = _load(config, checkpoint)
     visualizer = DetLocalVisualizer()
     visualizer.dataset_meta = dict(dataset.metainfo)
-    paths = []
-    for i, index in enumerate(_spread(len(dataset), count)):
+    for path, index in zip(paths, _spread(len(dataset), len(paths))):
         sample = _predict(model, dataset[index])
         image = mmcv.imread(sample.img_path, channel_order='rgb')
         scale = _scale(image)
         for instances in (sample.gt_instances, sample.pred_instances):
             _enlarge_instances(instances, scale)
-        paths.append(Path(folder) / f'detection_{i}.jpg')
         visualizer.add_datasample(
             'detection',
             _enlarge(image, scale),
             sample,
             pred_score_thr=score,
-            out_file=str(paths[-1]),
+            out_file=str(path),
         )
-    return paths
 
 
-def draw_segmentations(config, checkpoint, folder, count: int = 6) -> list[Path]:
+def draw_segmentations(config, checkpoint, paths: Sequence[Path]) -> None:
     """Draw ground truth (left) and label maps (right) of validation images.
 
     Args:
         config: Config file of the fine-tuning run (mmseg).
         checkpoint: Its trained checkpoint.
-        folder: Where ``segmentation_{i}.jpg`` are written.
-        count: Number of images, spread over the validation set.
-
-    Returns:
-        list: Paths of the pictures.
+        paths: Files to write, of images spread over the validation set.
     """
     from mmseg.utils import register_all_modules
     from mmseg.visualization import SegLocalVisualizer
@@ -132,16 +122,13 @@ def draw_segmentations(config, checkpoint, folder, count: int = 6) -> list[Path]
     )
     visualizer = SegLocalVisualizer(alpha=0.6)
     visualizer.dataset_meta = dict(classes=meta['classes'], palette=palette)
-    paths = []
-    for i, index in enumerate(_spread(len(dataset), count)):
+    for path, index in zip(paths, _spread(len(dataset), len(paths))):
         sample = _predict(model, dataset[index])
         image = mmcv.imread(sample.img_path, channel_order='rgb')
         scale = _scale(image)
         for name in ('gt_sem_seg', 'pred_sem_seg'):
             labels = sample.get(name).data
             sample.set_field(PixelData(data=_enlarge_masks(labels, scale)), name)
-        paths.append(Path(folder) / f'segmentation_{i}.jpg')
         visualizer.add_datasample(
-            'segmentation', _enlarge(image, scale), sample, out_file=str(paths[-1])
+            'segmentation', _enlarge(image, scale), sample, out_file=str(path)
         )
-    return paths

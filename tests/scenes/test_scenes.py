@@ -35,6 +35,13 @@ def test_scene_depends_on_its_seed_only():
     assert not np.array_equal(first.image, render_scene([3, 1, 5], 64).image)
 
 
+def test_grey_scenes_are_the_same_without_colours():
+    colour, grey = (render_scene([2, 1], 64, grey=grey) for grey in (False, True))
+    assert np.array_equal(colour.semantic, grey.semantic)
+    assert np.ptp(grey.image, axis=2).max() == 0 < np.ptp(colour.image, axis=2).max()
+    assert np.abs(colour.image.mean(2) - grey.image[..., 0]).max() <= 0.5
+
+
 def test_masks_are_disjoint_and_agree_with_the_label_map():
     seen = set()
     for index in range(60):

@@ -1,5 +1,6 @@
 """Cells: kept, continued, dealt out; with commands that do next to nothing."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -13,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from dense_ssl.errors import UserError
+from dense_ssl.study.budget import BUDGETS
 from dense_ssl.study.cells import Cell, fingerprint, pretty
-from dense_ssl.study.estimate import expected, remaining
+from dense_ssl.study.estimate import expected, remaining, set_priors
 from dense_ssl.study.progress import Progress
 from dense_ssl.study.running import LocalLauncher, SlurmLauncher, devices, run_cells
 
@@ -229,6 +231,21 @@ def test_estimate_follows_those_that_have_finished(tmp_path):
     cells[1].state, cells[1].started = 'running', 100
     assert remaining(cells, 1, 110) == 80
     assert [pretty(s) for s in (9, 150, 7500)] == ['9 s', '2 min', '2 h 05 min']
+
+
+def test_first_estimate_is_within_a_factor_of_two(tmp_path):
+    """Of what cells of the quick start took on one quiet core."""
+    budget = dataclasses.replace(
+        BUDGETS['tiny'], pretrain_iters=500, finetune_iters=100, scale=(128, 128)
+    )
+    took = dict(pretrain=60, probe=8, segmentation=24)
+    cells = [
+        cell(tmp_path, str(task), about=dict(kind=kind, task=task, start='x'))
+        for kind, task in (('pretrain', None), ('probe', 'probe'), ('finetune', 'segmentation'))
+    ]
+    set_priors(cells, budget, 'cpu', threads=1, workers=1, labelled=16)
+    for each, seconds in zip(cells, took.values()):
+        assert seconds / 2 < each.prior < seconds * 2
 
 
 def test_fingerprint_sees_every_change_but_a_move(tmp_path):

@@ -17,7 +17,7 @@ from dense_ssl.errors import TransferError
 
 from .coco_masks import mask_fault
 
-__all__ = ['as_id', 'as_number', 'clean_objects', 'objects_per_image', 'put', 'renumber']
+__all__ = ['as_id', 'as_number', 'as_rle', 'clean_objects', 'objects_per_image', 'put', 'renumber']
 
 #: From this share on, what is left out is a warning.
 NOTABLE = 0.05
@@ -182,19 +182,18 @@ def _derive(annotation: dict, width: int, height: int) -> bool:
     derived = (area if isinstance(given, str) else given) if usable else w * h
     masked = annotation.get('segmentation')
     if masked and (not usable or min(w, h) < 2):  # perhaps a mask without a pixel
-        pixels = _mask_area(masked, height, width)
+        pixels = int(mask_utils.area(as_rle(masked, height, width)))
         derived = derived if usable and pixels else pixels
     return put(annotation, 'area', derived)
 
 
-def _mask_area(segmentation: Union[list, dict], height: int, width: int) -> int:
+def as_rle(segmentation: Union[list, dict], height: int, width: int) -> dict:
+    """Polygons or an RLE as pycocotools' compressed RLE."""
     if isinstance(segmentation, list):
-        rle = mask_utils.merge(mask_utils.frPyObjects(segmentation, height, width))
-    elif isinstance(segmentation['counts'], list):
-        rle = mask_utils.frPyObjects(segmentation, height, width)
-    else:
-        rle = segmentation
-    return int(mask_utils.area(rle))
+        return mask_utils.merge(mask_utils.frPyObjects(segmentation, height, width))
+    if isinstance(segmentation['counts'], list):
+        return mask_utils.frPyObjects(segmentation, height, width)
+    return segmentation
 
 
 def _cause(annotation: dict, width: int, height: int) -> Optional[str]:
