@@ -42,10 +42,12 @@ def draw_pictures(cells: Sequence[Cell], folder: Path, say: Callable[[str], None
     )
     for cell in done:
         last, kind = cell.folder / 'last_checkpoint', cell.about['task'] or 'matches'
-        there = any(folder.glob(f'{kind}-*-{cell.folder.parent.name}.png'))
         if cell.about['start'] not in starts or cell.about['labels'] not in (None, most):
             continue
-        if kind not in draw or not last.is_file() or (cell.reused and there):
+        if kind not in draw or not last.is_file():
+            continue
+        drawn = folder.glob(f'{kind}-*-{cell.folder.parent.name}.png')
+        if any(path.stat().st_mtime > last.stat().st_mtime for path in drawn):
             continue
         try:
             folder.mkdir(exist_ok=True)
