@@ -85,7 +85,7 @@ def test_no_config_contradicts_itself(name):
         ({'train_cfg.max_epochs': 400}, 'nothing steers'),
         ({'param_scheduler.0.T_max': 12}, 'cut off'),
         ({'param_scheduler.0.milestones': [120, 200]}, 'steps after'),
-        ({'param_scheduler.0.by_epoch': False}, 'does not count epochs'),
+        ({'param_scheduler.0.by_epoch': False}, 'counts in another unit'),
         ({'train_cfg': dict(by_epoch=False, max_iters=9)}, 'training does not count'),
         (
             {
