@@ -20,9 +20,14 @@ __all__ = ['RANDOM', 'RECIPES', 'Start', 'check_weights', 'read_starts']
 RANDOM = 'random'
 RECIPES = {
     name: f'configs/{folder}/{name}_resnet50_1xb64-coslr-20k_small.py'
-    for name, folder in dict(
-        mocov2='densecl', densecl='densecl', pixcontrast='pixpro', pixpro='pixpro', mcl='mcl'
-    ).items()
+    for name, folder in {
+        'mocov2': 'densecl',
+        'densecl': 'densecl',
+        'densecl-geometric': 'densecl',
+        'pixcontrast': 'pixpro',
+        'pixpro': 'pixpro',
+        'mcl': 'mcl',
+    }.items()
 }
 #: In place of these where a method starts from weights.
 WARM = dict(densecl='configs/densecl/densecl-warm_resnet50_1xb64-coslr-10k_small.py')
