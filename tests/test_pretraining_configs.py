@@ -85,8 +85,8 @@ def test_no_config_contradicts_itself(name):
         ({'train_cfg.max_epochs': 400}, 'nothing steers'),
         ({'param_scheduler.0.T_max': 12}, 'cut off'),
         ({'param_scheduler.0.milestones': [120, 200]}, 'steps after'),
-        ({'param_scheduler.0.by_epoch': False}, 'does not count epochs'),
-        ({'train_cfg': dict(by_epoch=False, max_iters=9)}, 'training does not count'),
+        ({'param_scheduler.0.by_epoch': False}, 'another unit than training'),
+        ({'train_cfg': dict(by_epoch=False, max_iters=9)}, 'another unit than training'),
         (
             {
                 'model.backbone.init_cfg': dict(
