@@ -88,7 +88,11 @@ def set_data(cfg: Config, data: Union[str, Sequence[str]]) -> None:
 def is_unlabeled(dataset: Optional[dict]) -> bool:
     """Whether it is the config of images without labels."""
     kind = (dataset or {}).get('type')
-    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
+    if isinstance(kind, str):
+        try:
+            kind = DATASETS.get(kind)
+        except UserError:  # no data set at all
+            return False
     return isinstance(kind, type) and issubclass(kind, UnlabeledImages)
 
 

@@ -1,6 +1,7 @@
 """Images without labels: folders of any shape, or lists of files."""
 
 import logging
+import os
 import os.path as osp
 from collections.abc import Sequence
 from typing import Optional, Union
@@ -96,7 +97,7 @@ class UnlabeledImages(CustomDataset):
         lazy_init: bool = False,
         **kwargs,
     ):
-        roots = [data_root] if isinstance(data_root, str) else list(data_root)
+        roots = [data_root] if isinstance(data_root, (str, os.PathLike)) else list(data_root)
         if not (roots and all(roots) or ann_file):
             raise UserError('UnlabeledImages needs data_root, a folder of images (--data DIR)')
         self.roots = [osp.expanduser(root) for root in roots]

@@ -22,14 +22,15 @@ _COUNT_OR_NONE = 'a whole number from 1 on, or -1', lambda x: x == -1 or x >= 1 
 
 #: Keys, as patterns, and what their numbers have to be. Our own parts check theirs themselves.
 _CHECKS: list[Check] = [
-    (r'optim_wrapper\.optimizer\.lr', *_ABOVE_0),
+    (r'optim_wrapper\.optimizer\.lr', *_NOT_NEGATIVE),
     (r'optim_wrapper\.optimizer\.momentum', *_SHARE),
     (r'optim_wrapper\.optimizer\.betas\.\d', *_SHARE),
     (r'optim_wrapper\.optimizer\.weight_decay', *_NOT_NEGATIVE),
     (r'optim_wrapper\.clip_grad\.(max_norm|clip_value)', *_ABOVE_0),
     (r'optim_wrapper\.accumulative_counts', *_COUNT),
     (r'optim_wrapper\.paramwise_cfg\.\w+_mult', *_NOT_NEGATIVE),
-    (r'param_scheduler\.\d+\.(T_max|step_size)', *_COUNT),
+    # Parts of an epoch are right: they are converted to iterations.
+    (r'param_scheduler\.\d+\.(T_max|step_size)', *_ABOVE_0),
     (r'param_scheduler\.\d+\.(eta_min|gamma|power|begin)', *_NOT_NEGATIVE),
     (r'train_cfg\.(max_epochs|max_iters|val_interval)', *_COUNT),
     (r'(train|val|test)_dataloader\.(batch_size|prefetch_factor)', *_COUNT),

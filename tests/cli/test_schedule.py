@@ -85,7 +85,7 @@ def check(cfg, unit, old, factor):
         assert list(cfg.param_scheduler) == before
     hooks = cfg.default_hooks
     if unit == 'iters':
-        assert cfg.train_cfg.val_interval <= new
+        assert cfg.train_cfg.get('val_interval', 1) <= new
         assert hooks.logger.interval <= max(1, new // 10)
     if hooks.checkpoint.get('by_epoch', True) == (unit == 'epochs'):
         assert hooks.checkpoint.interval <= new

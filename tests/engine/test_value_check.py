@@ -25,7 +25,7 @@ def test_our_recipes_pass(path):
 @pytest.mark.parametrize(
     'key, value',
     [
-        ('optim_wrapper.optimizer.lr', 0),
+        ('optim_wrapper.optimizer.lr', -0.1),
         ('optim_wrapper.optimizer.lr', float('nan')),
         ('optim_wrapper.optimizer.lr', '0.1'),
         ('optim_wrapper.optimizer.momentum', 1.5),

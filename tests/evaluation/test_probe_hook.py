@@ -24,6 +24,7 @@ def recipe(images, work_dir):
     cfg.model.backbone = dict(type='ResNet', depth=18, base_channels=8, stem_channels=8)
     cfg.model.projector.in_channels = None
     cfg.default_hooks.checkpoint.interval = 100
+    cfg.train_dataloader.dataset.pipeline[1].view_size = 32  # two cells a side
     cfg.train_cfg = dict(type='StepTrainLoop', max_iters=5)
     cfg.param_scheduler = []
     return cfg

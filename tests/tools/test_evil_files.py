@@ -10,8 +10,10 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from dense_ssl.errors import TransferError
 from dense_ssl.transfer.checkpoint import guard_mmengine
@@ -22,8 +24,8 @@ from ..engine.runs import ROOT, config, environment, image_folder
 DENSECL = 'densecl/densecl_resnet50_8xb32-coslr-200e_in1k.py'
 MRCNN = 'configs/benchmarks/mmdetection/mask-rcnn_r50_fpn_1x_coco.py'
 CLASSIFIER = 'configs/benchmarks/mmpretrain/linear_resnet50_8xb32-steplr-100e_in1k.py'
-CONFIG, EVIL, WORK, OUT, COCO, IMAGES, CLASSES = (
-    '<config> <evil> <work> <out> <coco> <images> <classes>'.split()
+CONFIG, EVIL, WORK, OUT, COCO, IMAGES, CLASSES, SEG, NEW = (
+    '<config> <evil> <work> <out> <coco> <images> <classes> <seg> <new>'.split()
 )
 TRAIN = (CONFIG, '--work-dir', WORK)
 TUNE = (MRCNN, '--small', '32', '--work-dir', WORK, '--coco-ann', COCO, '--coco-images', IMAGES)
@@ -50,6 +52,11 @@ WAYS = {
         (CLASSIFIER, '--checkpoint', EVIL, '--image-folder', CLASSES),
     ],
     'tools/benchmarks/run_suite.py': [(EVIL, '--smoke', '--work-dir', WORK)],
+    'tools/analysis/probe.py': [(CONFIG, EVIL, '--seg-data', SEG, '--seg-classes', '2')],
+    'tools/compare.py': [
+        ('--methods', EVIL, '--images', IMAGES, '--seg-data', SEG, '--seg-classes', '2',
+         '--work-dir', NEW, '--dry-run'),
+    ],
     'tools/analysis/visualize.py': [
         ('curves', EVIL, '--out', OUT),
         ('pca', CONFIG, EVIL, '--images', IMAGES, '--out', OUT),
@@ -121,6 +128,13 @@ def test_no_code_is_run(tmp_path, evil, tool, words, kind):
     names[CLASSES] = tmp_path / 'classes'
     for split in ('train/a', 'train/b', 'val/a', 'val/b'):
         image_folder(names[CLASSES] / split, 2)
+    names[SEG], names[NEW] = tmp_path / 'seg', tmp_path / 'new'
+    for split in ('train', 'val'):
+        image_folder(names[SEG] / 'img_dir' / split, 2, size=32)
+        (names[SEG] / 'ann_dir' / split).mkdir(parents=True)
+        for i in range(2):
+            labels = np.indices((32, 32 + i)).sum(0).astype(np.uint8) % 2
+            Image.fromarray(labels).save(names[SEG] / 'ann_dir' / split / f'{i:03}.png')
     command = [sys.executable, ROOT / tool]
     for word in words:
         for name, value in names.items():

@@ -58,7 +58,7 @@ def test_what_was_left_out_is_named(tmp_path, pack):
 def test_interrupted(tmp_path, pack, monkeypatch):
     write_images(tmp_path / 'images', 3)
 
-    def interrupt(*args):
+    def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
     monkeypatch.setattr('dense_ssl.datasets.packing._read', interrupt)

@@ -1,12 +1,14 @@
 """Labels that a config names itself, checked as those that flags name."""
 
 import os.path as osp
+from contextlib import suppress
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import DATASETS, DefaultScope
 
 from dense_ssl.config_tree import dicts
+from dense_ssl.errors import UserError
 
 from ..edits import SPLITS
 from .coco import check_named_annotations
@@ -36,7 +38,10 @@ def _check(cfg: Config) -> None:
         for node in dicts(loader.dataset if loader else None):
             kind = node.get('type')
             if isinstance(kind, str):
-                with DATASETS.switch_scope_and_registry(None) as registry:
+                with (
+                    suppress(UserError),  # a sampler, a transform
+                    DATASETS.switch_scope_and_registry(None) as registry,
+                ):
                     kind = registry.get(kind)
             names = {base.__name__ for base in getattr(kind, '__mro__', ())}
             if 'CocoPanopticDataset' in names or '://' in str(node):
