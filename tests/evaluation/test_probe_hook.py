@@ -16,12 +16,15 @@ DENSECL = 'densecl/densecl_resnet50_1xb64-coslr-20k_small.py'
 
 @pytest.fixture(scope='module')
 def images(tmp_path_factory):
-    return image_folder(tmp_path_factory.mktemp('images'), 9)  # 2 steps an epoch
+    return image_folder(tmp_path_factory.mktemp('images'), 9, size=40)  # 2 steps an epoch
 
 
 def recipe(images, work_dir):
     cfg = config(DENSECL, images, work_dir, **{'model.queue_len': 8})
-    cfg.model.backbone = dict(type='ResNet', depth=18, base_channels=8, stem_channels=8)
+    cfg.model.backbone = dict(
+        type='ResNet', depth=18, base_channels=8, stem_channels=8,
+        strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2),
+    )  # fmt: skip
     cfg.model.projector.in_channels = None
     cfg.default_hooks.checkpoint.interval = 100
     cfg.train_dataloader.dataset.pipeline[1].view_size = 32  # two cells a side

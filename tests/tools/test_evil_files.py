@@ -52,6 +52,7 @@ WAYS = {
         (CLASSIFIER, '--checkpoint', EVIL, '--image-folder', CLASSES),
     ],
     'tools/benchmarks/run_suite.py': [(EVIL, '--smoke', '--work-dir', WORK)],
+    'tools/analysis/features.py': [(CONFIG, EVIL, '--images', IMAGES, '--out', f'{OUT}.npz')],
     'tools/analysis/probe.py': [(CONFIG, EVIL, '--seg-data', SEG, '--seg-classes', '2')],
     'tools/compare.py': [
         ('--methods', EVIL, '--images', IMAGES, '--seg-data', SEG, '--seg-classes', '2',

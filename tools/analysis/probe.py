@@ -49,6 +49,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     with clean_errors():
+        weights = {} if args.checkpoint == RANDOM else read_any(args.checkpoint).state_dict
         cfg = build_config(args)
         init_default_scope(cfg.default_scope)
         maps = read_layout(args.seg_data, parse_classes(args.seg_classes))
@@ -66,8 +67,8 @@ def main() -> None:
         if args.checkpoint != RANDOM:
             prefix = 'backbone.' if args.network == 'online' else 'momentum_encoder.backbone.'
             model = torch.nn.ModuleDict(dict(backbone=backbone))
-            weights = read_any(args.checkpoint).state_dict
             match_parts(model, weights, [Part(prefix, 'backbone.', 'backbone')]).apply()
+        backbone = backbone.to(device)
         result = dense_probe(backbone, train, val, maps.num_classes, args.stages, seed=seed)
         for name, value in result._asdict().items():
             print(name, value if isinstance(value, dict) else f'{value:.2f}')
