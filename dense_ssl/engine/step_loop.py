@@ -3,6 +3,7 @@
 from math import ceil
 from typing import Union
 
+import torch
 from mmengine.runner import EpochBasedTrainLoop
 from torch.utils.data import DataLoader
 
@@ -31,6 +32,12 @@ class StepTrainLoop(EpochBasedTrainLoop):
         super().__init__(runner, dataloader, max_epochs=1, **kwargs)
         self._max_iters = max_iters
         self._max_epochs = ceil(max_iters / len(self.dataloader))
+
+    def run(self) -> torch.nn.Module:
+        """Launch training; a run that has all its iterations already ends at once."""
+        if self._iter >= self._max_iters:  # its last checkpoint lies within an epoch
+            self._epoch = self._max_epochs
+        return super().run()
 
     def run_epoch(self) -> None:
         """Iterate one epoch, or what is left to do."""

@@ -5,14 +5,13 @@ from collections.abc import Iterable, Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import update_bn
 
 from dense_ssl.errors import UserError
 
 __all__ = ['cells', 'renew_norms']
 
 
-@torch.no_grad()
 def renew_norms(backbone: nn.Module, batches: Iterable[Tensor]) -> None:
     """Take the statistics of batch norm from these images, then switch to evaluation.
 
@@ -23,17 +22,7 @@ def renew_norms(backbone: nn.Module, batches: Iterable[Tensor]) -> None:
         backbone: Changed in place.
         batches: Images (N, 3, H, W); the statistics are the mean over the batches.
     """
-    norms = [m for m in backbone.modules() if isinstance(m, _BatchNorm)]
-    if norms:
-        momenta = [norm.momentum for norm in norms]
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # torch: the cumulative mean
-        backbone.train()
-        for batch in batches:
-            backbone(batch)
-        for norm, momentum in zip(norms, momenta):
-            norm.momentum = momentum
+    update_bn(batches, backbone)
     backbone.eval()
 
 

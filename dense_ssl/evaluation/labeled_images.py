@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple, Union
+from typing import Any, NamedTuple, Optional, Union
 
 import cv2
 import numpy as np
@@ -12,10 +12,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dense_ssl.datasets.image_reading import read_rgb
+from dense_ssl.datasets.image_reading import Levels, read_rgb
+from dense_ssl.datasets.survey import find_levels
 from dense_ssl.errors import UserError
 
-__all__ = ['IGNORE', 'LabeledBatch', 'LabeledImages']
+__all__ = ['IGNORE', 'LabeledBatch', 'LabeledImages', 'labeled_splits']
 
 #: Label of pixels that do not count.
 IGNORE = 255
@@ -40,6 +41,7 @@ class LabeledImages:
         pairs: Image and label map of each; a map holds class indices, and 255.
         scale: Longer and shorter side in pixels that images are fitted into, ratio kept.
         mean, std: Of the RGB values, as pre-training normalised them.
+        levels: Black and white of pixels wider than 8 bits, see :func:`read_rgb`.
         batch_size: Images at a time; of one size, so perhaps fewer.
         device: Where batches go.
     """
@@ -50,13 +52,14 @@ class LabeledImages:
         scale: tuple[int, int],
         mean: Union[Sequence[float], Tensor],
         std: Union[Sequence[float], Tensor],
+        levels: Optional[Levels] = None,
         batch_size: int = 16,
         device: Union[torch.device, str] = 'cpu',
     ) -> None:
         self.pairs = list(pairs)
         self.long, self.short = max(scale), min(scale)
         self.mean, self.std = (torch.as_tensor(x).cpu().view(3, 1, 1) for x in (mean, std))
-        self.batch_size, self.device = batch_size, device
+        self.levels, self.batch_size, self.device = levels, batch_size, device
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -71,7 +74,7 @@ class LabeledImages:
                     yield LabeledBatch(*(x.to(self.device) for x in batch))
 
     def _read(self, pair: tuple[Path, Path]) -> tuple[Tensor, Tensor]:
-        pixels = read_rgb(str(pair[0]))
+        pixels = read_rgb(str(pair[0]), self.levels)
         with Image.open(pair[1]) as file:
             labels = np.asarray(file)
         height, width = pixels.shape[:2]
@@ -87,3 +90,26 @@ class LabeledImages:
         labels = cv2.resize(labels.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
         image = (image.permute(2, 0, 1).float() - self.mean) / self.std
         return image, torch.from_numpy(labels).long()
+
+
+def labeled_splits(
+    cfg: Any,
+    pairs: Sequence[Sequence[tuple[Path, Path]]],
+    scale: tuple[int, int],
+    normalise: Any,
+    device: Union[torch.device, str],
+) -> list[LabeledImages]:
+    """Training and validation images of a probe, both with the white level of the former.
+
+    Args:
+        cfg: Config of the pre-training; its ``white_level`` is used, or found in the images.
+        pairs: Of training and of validation.
+        scale, device: See :class:`LabeledImages`.
+        normalise: The pre-training's preprocessor, with ``mean`` and ``std``.
+    """
+    paths = [str(image) for image, _ in pairs[0]]
+    levels = find_levels(cfg.get('white_level', 'auto'), paths, 'labelled images')
+    return [
+        LabeledImages(split, scale, normalise.mean, normalise.std, levels, device=device)
+        for split in pairs
+    ]

@@ -13,7 +13,7 @@ from dense_ssl.modules import bare
 from dense_ssl.registry import HOOKS
 
 from .dense_probe import dense_probe
-from .labeled_images import LabeledImages
+from .labeled_images import labeled_splits
 from .probe_backbone import probe_backbone
 
 __all__ = ['DenseProbeHook']
@@ -35,7 +35,7 @@ class DenseProbeHook(Hook):
         keep_best: Keep the weights of the best score so far, in ``best_probe_mIoU.pth``.
     """
 
-    priority = 'BELOW_NORMAL'  # before the loggers, whose next line has the score
+    priority = 'BELOW_NORMAL'  # before CheckpointHook: its files know the best score
 
     def __init__(
         self,
@@ -76,10 +76,8 @@ class DenseProbeHook(Hook):
         backbone = probe_backbone(runner.cfg.model.backbone)
         backbone.load_state_dict(model.backbone.state_dict())
         device = next(model.parameters()).device
-        normalise = model.data_preprocessor
-        train, val = (
-            LabeledImages(pairs, self.scale, normalise.mean, normalise.std, device=device)
-            for pairs in self.pairs
+        train, val = labeled_splits(
+            runner.cfg, self.pairs, self.scale, model.data_preprocessor, device
         )
         with torch.enable_grad():
             result = dense_probe(backbone.to(device), train, val, self.num_classes)

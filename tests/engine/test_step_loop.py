@@ -50,3 +50,17 @@ def test_a_resumed_run_equals_an_uninterrupted_one(images, tmp_path, workers, at
     one, other = (torch.load(tmp_path / name / 'iter_12.pth', weights_only=False) for name in 'ab')
     for key, value in one['state_dict'].items():
         assert torch.equal(value, other['state_dict'][key]), key
+
+
+@pytest.mark.parametrize('iters', [10, 12])  # at the end of an epoch, and within one
+def test_a_finished_run_is_not_trained_on(images, tmp_path, iters):
+    train(recipe(images, tmp_path, iters))
+    before = (tmp_path / f'iter_{iters}.pth').read_bytes()
+    cfg = recipe(images, tmp_path, iters)
+    cfg.resume = True
+    runner, recorder = train(cfg)
+    assert recorder.losses == [] and runner.iter == iters
+    assert (tmp_path / f'iter_{iters}.pth').read_bytes() == before
+    assert sorted(path.name for path in tmp_path.glob('iter_*')) == sorted(
+        f'iter_{i}.pth' for i in {*range(3, iters, 3), iters}
+    )

@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import sys
+from argparse import Namespace
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from dense_ssl.errors import UserError
-from dense_ssl.evaluation import LabeledImages, dense_probe
+from dense_ssl.evaluation import LabeledImages, dense_probe, labeled_splits
 from dense_ssl.evaluation.dense_probe import cell_labels, fit_linear, mean_iou
 from dense_ssl.evaluation.features import cells, renew_norms
 from tests.engine.runs import CONFIGS, ROOT, environment
@@ -150,6 +151,23 @@ def test_images_of_several_sizes(tmp_path):
     value = batches[0].images[0, :, 0, 12]  # a pixel inside its block
     label = int(batches[0].labels[0, 0, 12])
     torch.testing.assert_close(value, (torch.tensor(COLORS[label]).float() - 120) / 60)
+
+
+def test_wide_pixels_are_read_as_in_pretraining(tmp_path):
+    pairs = write_images(tmp_path / 'a', 2, 0)
+    for image, _ in pairs:  # a 12-bit camera's files, none of which has the whole range
+        pixels = cv2.imread(str(image), cv2.IMREAD_GRAYSCALE).astype(np.uint16)
+        cv2.imwrite(str(image), pixels * 8)
+    wide = [cv2.imread(str(image), cv2.IMREAD_UNCHANGED) for image, _ in pairs]
+    wide[1][0, 0] = 4000
+    cv2.imwrite(str(pairs[1][0]), wide[1])
+    normalise = Namespace(mean=torch.zeros(3), std=torch.ones(3))
+    for white, cfg in ((4095, {}), (2000, dict(white_level=2000))):
+        splits = labeled_splits(cfg, [pairs, pairs[:1]], (48, 32), normalise, 'cpu')
+        for split in splits:  # the first image by the level of all, in both
+            found = next(iter(split)).images[0, 0]
+            wanted = torch.from_numpy(wide[0].astype(np.float32)) * 255 / white
+            torch.testing.assert_close(found, wanted.clamp(max=255), atol=0.51, rtol=0)
 
 
 def test_nothing_but_ignored_pixels(data, tmp_path):

@@ -14,7 +14,7 @@ from mmengine.runner import set_random_seed
 from dense_ssl.cli.arguments import add_arguments
 from dense_ssl.cli.build import build_config
 from dense_ssl.cli.clean_errors import clean_errors
-from dense_ssl.evaluation import LabeledImages, dense_probe, probe_backbone
+from dense_ssl.evaluation import dense_probe, labeled_splits, probe_backbone
 from dense_ssl.files import write_atomically
 from dense_ssl.finetune.data.label_maps import parse_classes, read_layout
 from dense_ssl.finetune.run import RANDOM
@@ -55,12 +55,8 @@ def main() -> None:
         maps = read_layout(args.seg_data, parse_classes(args.seg_classes))
         normalise = build_preprocessor(cfg.get('data_preprocessor'))
         device = 'cuda' if torch.cuda.is_available() else 'cpu'
-        train, val = (
-            LabeledImages(
-                maps.pairs[split], args.scale, normalise.mean, normalise.std, device=device
-            )
-            for split in ('train', 'val')
-        )
+        pairs = [maps.pairs[split] for split in ('train', 'val')]
+        train, val = labeled_splits(cfg, pairs, args.scale, normalise, device)
         seed = args.seed or 0
         set_random_seed(seed)
         backbone = probe_backbone(cfg.model.backbone, args.own_strides)
