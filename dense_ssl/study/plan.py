@@ -184,6 +184,7 @@ class Plan:
             return _in(folder, 'tools/finetune.py', self.finetune_words(task, part, seed, weights))
 
         inputs = {key: getattr(budget, key) for key in keys}
+        inputs['amp'] = 'bfloat16' if task == 'segmentation' else None
         return self._cell(
             start,
             seed,
