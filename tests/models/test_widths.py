@@ -74,6 +74,25 @@ def test_every_network_follows_another_backbone(name):
     assert unmoved == []
 
 
+def test_each_follows_what_it_reads_itself():
+    """The instance branch reads the backbone past the neck, a projector the tower before it."""
+    cfg = Config.fromfile(CONFIGS / MODELS_OF_EACH_KIND[6]).model
+    cfg.backbone.update(depth=18, base_channels=32, stem_channels=32)
+    cfg.neck.out_channels, cfg.tower.feat_channels = 24, 40
+    branch = dict(type='PixelProjector', in_channels=None, hidden_channels=8, out_channels=16)
+    cfg.update(instance_projector=branch, instance_predictor=branch)
+    with DefaultScope.overwrite_default_scope('dense_ssl'):
+        model = MODELS.build(cfg)
+
+    def read(network):
+        return next(network.parameters()).shape[1]
+
+    assert [read(m) for m in model.neck.lateral_convs] == [64, 128, 256]  # from its second map on
+    assert (read(model.tower), read(model.projector)) == (24, 40)
+    assert (read(model.instance_projector), read(model.instance_predictor)) == (256, 16)
+    assert read(model.propagation) == model.projector.out_channels == 256
+
+
 def test_vectors_are_named():
     cfg = Config.fromfile(CONFIGS / CASES[0][0]).model
     cfg.backbone = dict(type='ConvNeXt', arch='atto')
